@@ -1,0 +1,16 @@
+//! The specifications' own data: OCI runtime-spec 1.3 and image-spec 1.1 types, nothing else.
+//!
+//! Fields are named as the specifications spell them (camelCase in JSON). Unknown properties are
+//! ignored, as both specifications demand; every property that the specifications define is
+//! present, so that a consumer can refuse by name what it does not do yet. This crate holds no
+//! behaviour beyond defaults and small look-ups.
+#![forbid(unsafe_code)]
+
+pub mod features;
+pub mod image;
+pub mod rootfs;
+pub mod runtime;
+pub mod state;
+
+/// The version of the OCI runtime specification that these types follow.
+pub const RUNTIME_SPEC_VERSION: &str = "1.3.0";

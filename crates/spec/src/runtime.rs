@@ -1,0 +1,927 @@
+//! `config.json` (config.md, config-linux.md): everything that the specification defines for Linux.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration of a container (config.md).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    /// The version of the specification that the bundle follows (SemVer).
+    pub oci_version: String,
+    /// The root file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Root>,
+    /// Mounts beyond the root, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// The container's process; required by `start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// The host name in the UTS namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The domain name in the UTS namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domainname: Option<String>,
+    /// Commands at points of the life cycle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Hooks>,
+    /// Arbitrary metadata.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The Linux part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linux: Option<Linux>,
+    /// Another platform's part; a Linux runtime ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solaris: Option<serde_json::Value>,
+    /// Another platform's part; a Linux runtime ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<serde_json::Value>,
+    /// The part of runtimes that start virtual machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<serde_json::Value>,
+    /// Another platform's part; a Linux runtime ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zos: Option<serde_json::Value>,
+    /// Another platform's part; a Linux runtime ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freebsd: Option<serde_json::Value>,
+}
+
+/// The root file system (config.md, "Root").
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Root {
+    /// The directory, absolute or relative to the bundle.
+    pub path: PathBuf,
+    /// Whether the root is read-only inside the container.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub readonly: bool,
+}
+
+/// One mount (config.md, "Mounts").
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mount {
+    /// Where, absolute inside the container.
+    pub destination: PathBuf,
+    /// The file system type; absent or `none` for binds.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub typ: Option<String>,
+    /// A device name, or for binds a path, absolute or relative to the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<PathBuf>,
+    /// Options as in fstab, and those that the specification adds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// Mapping of user ids for an id-mapped mount.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uid_mappings: Vec<LinuxIdMapping>,
+    /// Mapping of group ids for an id-mapped mount.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gid_mappings: Vec<LinuxIdMapping>,
+}
+
+/// The process to run (config.md, "Process").
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Process {
+    /// Whether a pseudo-terminal is attached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub terminal: bool,
+    /// Size of the terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console_size: Option<ConsoleSize>,
+    /// Who the process runs as.
+    pub user: User,
+    /// The arguments; the first is the program.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Windows only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_line: Option<String>,
+    /// `NAME=value` strings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// The working directory, absolute inside the container.
+    pub cwd: PathBuf,
+    /// Capability sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<LinuxCapabilities>,
+    /// Resource limits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rlimits: Vec<Rlimit>,
+    /// Whether the process and its children can gain no privileges.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_new_privileges: bool,
+    /// The AppArmor profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apparmor_profile: Option<String>,
+    /// The value for `/proc/self/oom_score_adj`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// Scheduling attributes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Scheduler>,
+    /// The SELinux label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux_label: Option<String>,
+    /// I/O priority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io_priority: Option<IoPriority>,
+    /// CPU affinity around `exec`.
+    #[serde(rename = "execCPUAffinity", default, skip_serializing_if = "Option::is_none")]
+    pub exec_cpu_affinity: Option<ExecCpuAffinity>,
+}
+
+/// Size of a terminal in characters.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsoleSize {
+    /// Rows.
+    pub height: u64,
+    /// Columns.
+    pub width: u64,
+}
+
+/// Who a process runs as (config.md, "POSIX-platform User").
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct User {
+    /// User id inside the container.
+    pub uid: u32,
+    /// Group id inside the container.
+    pub gid: u32,
+    /// The file mode creation mask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
+    /// Supplementary group ids inside the container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additional_gids: Vec<u32>,
+    /// Windows only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+}
+
+/// Capability sets: names such as `CAP_KILL`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxCapabilities {
+    /// The bounding set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bounding: Vec<String>,
+    /// The effective set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effective: Vec<String>,
+    /// The inheritable set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inheritable: Vec<String>,
+    /// The permitted set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permitted: Vec<String>,
+    /// The ambient set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ambient: Vec<String>,
+}
+
+/// A resource limit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rlimit {
+    /// The limit's name, such as `RLIMIT_NOFILE`.
+    #[serde(rename = "type")]
+    pub typ: String,
+    /// What is enforced.
+    pub soft: u64,
+    /// The ceiling for `soft`.
+    pub hard: u64,
+}
+
+/// Scheduling attributes (sched_setattr(2)).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scheduler {
+    /// Such as `SCHED_OTHER`.
+    pub policy: String,
+    /// Nice value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i32>,
+    /// Static priority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    /// Such as `SCHED_FLAG_RESET_ON_FORK`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// Deadline: run time, ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<u64>,
+    /// Deadline: absolute deadline, ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
+    /// Deadline: period, ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<u64>,
+}
+
+/// I/O priority (ioprio_set(2)).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IoPriority {
+    /// `IOPRIO_CLASS_RT`, `_BE` or `_IDLE`.
+    pub class: String,
+    /// Within the class.
+    pub priority: i32,
+}
+
+/// CPU affinity around `exec`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecCpuAffinity {
+    /// CPU list before the move into the container's cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<String>,
+    /// CPU list after it.
+    #[serde(rename = "final", default, skip_serializing_if = "Option::is_none")]
+    pub final_: Option<String>,
+}
+
+/// Commands at points of the life cycle (config.md, "POSIX-platform Hooks").
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hooks {
+    /// Deprecated; after the namespaces exist, before pivot_root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prestart: Vec<Hook>,
+    /// In the runtime's namespaces, after the namespaces exist, before pivot_root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub create_runtime: Vec<Hook>,
+    /// In the container's namespaces, before pivot_root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub create_container: Vec<Hook>,
+    /// In the container's namespaces, as part of `start`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub start_container: Vec<Hook>,
+    /// In the runtime's namespaces, after the user's program is executed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    /// In the runtime's namespaces, after the container is deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+}
+
+/// One hook.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hook {
+    /// Absolute path of the program.
+    pub path: PathBuf,
+    /// Its arguments, the first being its name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Its environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// Seconds until it is aborted; must be above zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<i64>,
+}
+
+/// The Linux part (config-linux.md).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Linux {
+    /// Devices to create.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<LinuxDevice>,
+    /// User id mappings of the user namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uid_mappings: Vec<LinuxIdMapping>,
+    /// Group id mappings of the user namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gid_mappings: Vec<LinuxIdMapping>,
+    /// Kernel parameters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctl: BTreeMap<String, String>,
+    /// Where the container's cgroup is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroups_path: Option<PathBuf>,
+    /// Resource limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<LinuxResources>,
+    /// `shared`, `slave`, `private` or `unbindable` (and recursive `r…` forms).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rootfs_propagation: Option<String>,
+    /// The system call filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<LinuxSeccomp>,
+    /// Namespaces to create or join; a type that is absent is inherited.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<LinuxNamespace>,
+    /// Paths that the container cannot read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masked_paths: Vec<String>,
+    /// Paths that the container cannot write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readonly_paths: Vec<String>,
+    /// SELinux context of the mounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount_label: Option<String>,
+    /// Execution domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personality: Option<LinuxPersonality>,
+    /// Intel RDT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<LinuxIntelRdt>,
+    /// NUMA memory policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_policy: Option<LinuxMemoryPolicy>,
+    /// Network devices to move into the container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub net_devices: BTreeMap<String, LinuxNetDevice>,
+    /// Offsets of the time namespace, by clock.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub time_offsets: BTreeMap<String, LinuxTimeOffset>,
+}
+
+/// A range of ids (user_namespaces(7)).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxIdMapping {
+    /// First id inside.
+    #[serde(rename = "containerID")]
+    pub container_id: u32,
+    /// First id outside.
+    #[serde(rename = "hostID")]
+    pub host_id: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// A device to create.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxDevice {
+    /// `c`, `b`, `u` or `p`.
+    #[serde(rename = "type")]
+    pub typ: String,
+    /// Where inside the container.
+    pub path: PathBuf,
+    /// Major number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub major: Option<i64>,
+    /// Minor number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor: Option<i64>,
+    /// Permission bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_mode: Option<u32>,
+    /// Owner inside the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Group inside the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+}
+
+/// The kinds of namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum LinuxNamespaceType {
+    /// Process ids.
+    #[serde(rename = "pid")]
+    Pid,
+    /// Network stack.
+    #[serde(rename = "network")]
+    Network,
+    /// Mounts.
+    #[serde(rename = "mount")]
+    Mount,
+    /// System V IPC and POSIX message queues.
+    #[serde(rename = "ipc")]
+    Ipc,
+    /// Host and domain name.
+    #[serde(rename = "uts")]
+    Uts,
+    /// User and group ids, capabilities.
+    #[serde(rename = "user")]
+    User,
+    /// View of the cgroup tree.
+    #[serde(rename = "cgroup")]
+    Cgroup,
+    /// Monotonic and boot clocks.
+    #[serde(rename = "time")]
+    Time,
+}
+
+impl LinuxNamespaceType {
+    /// Every value, in the specification's order.
+    pub const ALL: &[Self] = &[
+        Self::Pid,
+        Self::Network,
+        Self::Mount,
+        Self::Ipc,
+        Self::Uts,
+        Self::User,
+        Self::Cgroup,
+        Self::Time,
+    ];
+
+    /// The word in the specification.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pid => "pid",
+            Self::Network => "network",
+            Self::Mount => "mount",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::User => "user",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// A namespace to create or join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinuxNamespace {
+    /// Its kind.
+    #[serde(rename = "type")]
+    pub typ: LinuxNamespaceType,
+    /// A file to join it by; absent to create one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+}
+
+/// Execution domain (personality(2)).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxPersonality {
+    /// `LINUX` or `LINUX32`.
+    pub domain: String,
+    /// None are defined.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+}
+
+/// Intel RDT.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxIntelRdt {
+    /// Class of service.
+    #[serde(rename = "closID", default, skip_serializing_if = "Option::is_none")]
+    pub clos_id: Option<String>,
+    /// Lines for the schemata file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schemata: Vec<String>,
+    /// L3 schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub l3_cache_schema: Option<String>,
+    /// Memory bandwidth schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_bw_schema: Option<String>,
+    /// Whether a monitoring group is made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub enable_monitoring: bool,
+    /// Older monitoring switch.
+    #[serde(rename = "enableCMT", default, skip_serializing_if = "std::ops::Not::not")]
+    pub enable_cmt: bool,
+    /// Older monitoring switch.
+    #[serde(rename = "enableMBM", default, skip_serializing_if = "std::ops::Not::not")]
+    pub enable_mbm: bool,
+}
+
+/// NUMA memory policy (set_mempolicy(2)).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxMemoryPolicy {
+    /// Such as `MPOL_BIND`.
+    pub mode: String,
+    /// Node list.
+    pub nodes: String,
+    /// Such as `MPOL_F_STATIC_NODES`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+}
+
+/// A network device to move into the container.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxNetDevice {
+    /// Its name inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// An offset of a clock.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxTimeOffset {
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secs: Option<i64>,
+    /// Nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nanosecs: Option<u32>,
+}
+
+/// Resource limits (config-linux.md, "Control groups").
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxResources {
+    /// The device list, applied in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<LinuxDeviceCgroup>,
+    /// Memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<LinuxMemory>,
+    /// CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<LinuxCpu>,
+    /// Number of tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<LinuxPids>,
+    /// Block I/O.
+    #[serde(rename = "blockIO", default, skip_serializing_if = "Option::is_none")]
+    pub block_io: Option<LinuxBlockIo>,
+    /// Huge pages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hugepage_limits: Vec<LinuxHugepageLimit>,
+    /// net_cls and net_prio (v1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<LinuxNetwork>,
+    /// RDMA, by device.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rdma: BTreeMap<String, LinuxRdma>,
+    /// Files of cgroup v2, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unified: BTreeMap<String, String>,
+}
+
+/// An entry of the device list.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxDeviceCgroup {
+    /// Whether it allows or denies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow: bool,
+    /// `a`, `c` or `b`; absent for all.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub typ: Option<String>,
+    /// Major number; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub major: Option<i64>,
+    /// Minor number; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor: Option<i64>,
+    /// Of `r`, `w` and `m`; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
+}
+
+/// Memory limits, in bytes; -1 is unlimited.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxMemory {
+    /// Hard limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+    /// Soft limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<i64>,
+    /// Limit of memory and swap together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap: Option<i64>,
+    /// Kernel memory (not recommended).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<i64>,
+    /// TCP buffers.
+    #[serde(rename = "kernelTCP", default, skip_serializing_if = "Option::is_none")]
+    pub kernel_tcp: Option<i64>,
+    /// Swappiness, 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swappiness: Option<u64>,
+    /// Whether the OOM killer is off.
+    #[serde(rename = "disableOOMKiller", default, skip_serializing_if = "Option::is_none")]
+    pub disable_oom_killer: Option<bool>,
+    /// v1: whether children count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_hierarchy: Option<bool>,
+    /// Refuse a limit below the usage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_before_update: Option<bool>,
+}
+
+/// CPU limits.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxCpu {
+    /// Relative weight, v1 scale (2 to 262144).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<u64>,
+    /// Microseconds a period; negative is unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<i64>,
+    /// Microseconds that may be saved up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u64>,
+    /// Microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<u64>,
+    /// Real time, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realtime_runtime: Option<i64>,
+    /// Real time period, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realtime_period: Option<u64>,
+    /// CPU list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
+    /// Memory node list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mems: Option<String>,
+    /// 1 for SCHED_IDLE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<i64>,
+}
+
+/// Number of tasks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxPids {
+    /// The most there may be; 0 or below is unlimited in older practice, -1 in the specification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+}
+
+/// Block I/O.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxBlockIo {
+    /// Weight, 10 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
+    /// Weight of own tasks against children (v1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf_weight: Option<u16>,
+    /// Weights by device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weight_device: Vec<LinuxWeightDevice>,
+    /// Bytes read a second, by device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub throttle_read_bps_device: Vec<LinuxThrottleDevice>,
+    /// Bytes written a second, by device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub throttle_write_bps_device: Vec<LinuxThrottleDevice>,
+    /// Reads a second, by device.
+    #[serde(rename = "throttleReadIOPSDevice", default, skip_serializing_if = "Vec::is_empty")]
+    pub throttle_read_iops_device: Vec<LinuxThrottleDevice>,
+    /// Writes a second, by device.
+    #[serde(rename = "throttleWriteIOPSDevice", default, skip_serializing_if = "Vec::is_empty")]
+    pub throttle_write_iops_device: Vec<LinuxThrottleDevice>,
+}
+
+/// Weight of a device.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxWeightDevice {
+    /// Major number.
+    pub major: i64,
+    /// Minor number.
+    pub minor: i64,
+    /// Weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
+    /// Leaf weight (v1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf_weight: Option<u16>,
+}
+
+/// Rate of a device.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxThrottleDevice {
+    /// Major number.
+    pub major: i64,
+    /// Minor number.
+    pub minor: i64,
+    /// A second.
+    pub rate: u64,
+}
+
+/// Limit of huge pages.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxHugepageLimit {
+    /// Such as `2MB`.
+    pub page_size: String,
+    /// Bytes.
+    pub limit: u64,
+}
+
+/// net_cls and net_prio.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxNetwork {
+    /// Class of packets.
+    #[serde(rename = "classID", default, skip_serializing_if = "Option::is_none")]
+    pub class_id: Option<u32>,
+    /// Priorities by interface.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub priorities: Vec<LinuxInterfacePriority>,
+}
+
+/// Priority of an interface.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxInterfacePriority {
+    /// Interface.
+    pub name: String,
+    /// Priority.
+    pub priority: u32,
+}
+
+/// RDMA limits.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxRdma {
+    /// Handles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hca_handles: Option<u32>,
+    /// Objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hca_objects: Option<u32>,
+}
+
+/// What a filter does (config-linux.md, "Seccomp").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SeccompAction {
+    /// Kill the thread (alias of KillThread).
+    #[serde(rename = "SCMP_ACT_KILL")]
+    Kill,
+    /// Kill the process.
+    #[serde(rename = "SCMP_ACT_KILL_PROCESS")]
+    KillProcess,
+    /// Kill the thread.
+    #[serde(rename = "SCMP_ACT_KILL_THREAD")]
+    KillThread,
+    /// Send SIGSYS.
+    #[serde(rename = "SCMP_ACT_TRAP")]
+    Trap,
+    /// Fail with an errno.
+    #[serde(rename = "SCMP_ACT_ERRNO")]
+    Errno,
+    /// Tell a tracer.
+    #[serde(rename = "SCMP_ACT_TRACE")]
+    Trace,
+    /// Let it pass.
+    #[serde(rename = "SCMP_ACT_ALLOW")]
+    Allow,
+    /// Let it pass and log it.
+    #[serde(rename = "SCMP_ACT_LOG")]
+    Log,
+    /// Ask the listener.
+    #[serde(rename = "SCMP_ACT_NOTIFY")]
+    Notify,
+}
+
+impl SeccompAction {
+    /// Every value, in the specification's order.
+    pub const ALL: &[Self] = &[
+        Self::Kill,
+        Self::KillProcess,
+        Self::KillThread,
+        Self::Trap,
+        Self::Errno,
+        Self::Trace,
+        Self::Allow,
+        Self::Log,
+        Self::Notify,
+    ];
+
+    /// The word in the specification.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kill => "SCMP_ACT_KILL",
+            Self::KillProcess => "SCMP_ACT_KILL_PROCESS",
+            Self::KillThread => "SCMP_ACT_KILL_THREAD",
+            Self::Trap => "SCMP_ACT_TRAP",
+            Self::Errno => "SCMP_ACT_ERRNO",
+            Self::Trace => "SCMP_ACT_TRACE",
+            Self::Allow => "SCMP_ACT_ALLOW",
+            Self::Log => "SCMP_ACT_LOG",
+            Self::Notify => "SCMP_ACT_NOTIFY",
+        }
+    }
+}
+
+/// How an argument is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SeccompOperator {
+    /// Not equal.
+    #[serde(rename = "SCMP_CMP_NE")]
+    NotEqual,
+    /// Less.
+    #[serde(rename = "SCMP_CMP_LT")]
+    LessThan,
+    /// Less or equal.
+    #[serde(rename = "SCMP_CMP_LE")]
+    LessOrEqual,
+    /// Equal.
+    #[serde(rename = "SCMP_CMP_EQ")]
+    Equal,
+    /// Greater or equal.
+    #[serde(rename = "SCMP_CMP_GE")]
+    GreaterOrEqual,
+    /// Greater.
+    #[serde(rename = "SCMP_CMP_GT")]
+    GreaterThan,
+    /// Masked with `value`, equal to `valueTwo`.
+    #[serde(rename = "SCMP_CMP_MASKED_EQ")]
+    MaskedEqual,
+}
+
+impl SeccompOperator {
+    /// Every value, in the specification's order.
+    pub const ALL: &[Self] = &[
+        Self::NotEqual,
+        Self::LessThan,
+        Self::LessOrEqual,
+        Self::Equal,
+        Self::GreaterOrEqual,
+        Self::GreaterThan,
+        Self::MaskedEqual,
+    ];
+
+    /// The word in the specification.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotEqual => "SCMP_CMP_NE",
+            Self::LessThan => "SCMP_CMP_LT",
+            Self::LessOrEqual => "SCMP_CMP_LE",
+            Self::Equal => "SCMP_CMP_EQ",
+            Self::GreaterOrEqual => "SCMP_CMP_GE",
+            Self::GreaterThan => "SCMP_CMP_GT",
+            Self::MaskedEqual => "SCMP_CMP_MASKED_EQ",
+        }
+    }
+}
+
+/// The system call filter (config-linux.md, "Seccomp").
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxSeccomp {
+    /// What happens to a call that no rule matches.
+    pub default_action: SeccompAction,
+    /// The errno of the default action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_errno_ret: Option<u32>,
+    /// Architectures, such as `SCMP_ARCH_X86_64`; the native one is always included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub architectures: Vec<String>,
+    /// Filter flags, such as `SECCOMP_FILTER_FLAG_LOG`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// A unix socket that the notify descriptor is sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener_path: Option<PathBuf>,
+    /// Opaque data for the listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener_metadata: Option<String>,
+    /// The rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub syscalls: Vec<LinuxSyscall>,
+}
+
+/// A rule for some system calls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxSyscall {
+    /// Names of system calls.
+    pub names: Vec<String>,
+    /// What happens when it matches.
+    pub action: SeccompAction,
+    /// The errno of the action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno_ret: Option<u32>,
+    /// Conditions on arguments, all of which must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<LinuxSeccompArg>,
+}
+
+/// A condition on an argument.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxSeccompArg {
+    /// Which argument, from 0 to 5.
+    pub index: u32,
+    /// The value to compare with (or the mask).
+    pub value: u64,
+    /// The second value, for masked comparison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_two: Option<u64>,
+    /// The comparison.
+    pub op: SeccompOperator,
+}
