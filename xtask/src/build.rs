@@ -1,0 +1,54 @@
+//! Building what is shipped, and running it.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::command::{cargo_command, output, run, workspace_root};
+
+/// The packages whose binaries are shipped.
+const SHIPPED: [&str; 3] = ["berth", "berth-runtime", "berth-monitor"];
+
+/// The triple of the machine that builds.
+///
+/// It is always given to cargo by name: a static build without `--target` would link procedural
+/// macros statically too, which cannot work.
+fn host_triple() -> anyhow::Result<String> {
+    let text = output(std::process::Command::new("rustc").arg("-vV"))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .map(str::to_owned)
+        .context("`rustc -vV` names no host")
+}
+
+/// Builds the static binaries with the profile `dist`; gives the directory that holds them.
+pub fn dist() -> anyhow::Result<PathBuf> {
+    let triple = host_triple()?;
+    let mut command = cargo_command(["build", "--profile", "dist", "--target", &triple]);
+    for package in SHIPPED {
+        command.args(["--package", package]);
+    }
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    run(&mut command)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace_root().join("target"), PathBuf::from);
+    Ok(target.join(triple).join("dist"))
+}
+
+/// Builds, then runs a container from the embedded image: `arguments` replace what it runs.
+pub fn demo(arguments: &[String]) -> anyhow::Result<()> {
+    let berth = dist()?.join("berth");
+    let mut command = std::process::Command::new(berth);
+    command.args(["run", "--rm", "--network", "none", "--memory", "64m", "--pids-limit", "32"]);
+    command.arg("demo").args(arguments);
+    run(&mut command)
+}
+
+/// Builds everything that a benchmark compares, then runs it.
+pub fn bench(arguments: &[String]) -> anyhow::Result<()> {
+    let directory = dist()?;
+    let mut command =
+        cargo_command(["run", "--release", "--package", "berth-benches", "--bin", "berth-bench"]);
+    command.arg("--").args(arguments).env("BERTH_BIN_DIR", directory);
+    run(&mut command)
+}
