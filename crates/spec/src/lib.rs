@@ -8,8 +8,10 @@
 
 pub mod features;
 pub mod image;
+mod resources;
 pub mod rootfs;
 pub mod runtime;
+mod seccomp;
 pub mod state;
 
 /// The version of the OCI runtime specification that these types follow.
