@@ -1,0 +1,329 @@
+//! One container's control group in every hierarchy: made, joined, recorded.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use berth_spec::runtime::LinuxResources;
+use rustix::fs::OFlags;
+use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::create;
+use crate::directory::Directory;
+use crate::error::{AttachError, CreateError, JoinError, OpenError, ProcessesError};
+use crate::hierarchy::{Hierarchies, HierarchyKind, Layout};
+use crate::systemd::unit::Unit;
+
+/// Who makes the directories.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// This crate, by mkdir.
+    #[default]
+    Cgroupfs,
+    /// systemd, as a transient scope. The scope starts with its first process: see
+    /// [`Cgroup::create`].
+    Systemd,
+}
+
+/// Whom the group is delegated to: the container's root user, as the host sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// User on the host.
+    pub uid: u32,
+    /// Group on the host.
+    pub gid: u32,
+}
+
+/// How the process that uses a [`Joiner`] gets into the v2 hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnifiedJoin {
+    /// It was cloned into [`Cgroup::directory`] already.
+    ByClone,
+    /// By writing to `cgroup.procs`, which can take some ten milliseconds.
+    ByFile,
+}
+
+/// What the runtime's state file keeps of a control group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedCgroup {
+    /// The layout it was made on.
+    pub layout: Layout,
+    /// Who made it.
+    pub driver: Driver,
+    /// The systemd unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Its directory in each hierarchy.
+    pub directories: Vec<SavedDirectory>,
+}
+
+/// A directory of a [`SavedCgroup`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedDirectory {
+    /// The hierarchy.
+    pub kind: HierarchyKind,
+    /// The directory.
+    pub path: PathBuf,
+}
+
+/// One container's control group.
+#[derive(Debug)]
+pub struct Cgroup {
+    pub(crate) layout: Layout,
+    pub(crate) driver: Driver,
+    pub(crate) unit: Option<Unit>,
+    directories: OnceCell<Vec<Directory>>,
+    /// What a systemd scope without a process yet waits with.
+    pending: RefCell<Option<Pending>>,
+    /// Made by this value and not limited yet, so that nothing of it need be read first.
+    pub(crate) fresh: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    hierarchies: Hierarchies,
+    owner: Option<Owner>,
+    resources: Option<LinuxResources>,
+}
+
+impl Cgroup {
+    /// Makes the group.
+    ///
+    /// `path` is `linux.cgroupsPath`. With [`Driver::Cgroupfs`] an absolute path is below each
+    /// hierarchy's mount point, a relative one below the group of this process (v2: beside it,
+    /// since a group of v2 cannot have both processes and limited children). With
+    /// [`Driver::Systemd`] it is `SLICE:PREFIX:NAME`; since a scope cannot be without a process,
+    /// nothing is made before [`Cgroup::add_process`] is called for the first time, limits that
+    /// are applied before wait for it, and [`Cgroup::directory`] is `None` until then.
+    pub fn create(
+        hierarchies: &Hierarchies,
+        path: &Path,
+        driver: Driver,
+        owner: Option<Owner>,
+    ) -> Result<Self, CreateError> {
+        let layout = hierarchies.layout();
+        match driver {
+            Driver::Cgroupfs => {
+                let directories = create::directories(hierarchies, path, owner)?;
+                Ok(Self {
+                    layout,
+                    driver,
+                    unit: None,
+                    directories: OnceCell::from(directories),
+                    pending: RefCell::new(None),
+                    fresh: Cell::new(true),
+                })
+            }
+            Driver::Systemd => Ok(Self {
+                layout,
+                driver,
+                unit: Some(Unit::parse(path)?),
+                directories: OnceCell::new(),
+                pending: RefCell::new(Some(Pending {
+                    hierarchies: hierarchies.clone(),
+                    owner,
+                    resources: None,
+                })),
+                fresh: Cell::new(true),
+            }),
+        }
+    }
+
+    /// The group that [`Cgroup::saved`] described. Its directories need not exist any more.
+    pub fn open(saved: &SavedCgroup) -> Result<Self, OpenError> {
+        if saved.directories.is_empty() && saved.unit.is_none() {
+            return Err(OpenError::Empty);
+        }
+        let directories: Vec<Directory> = saved
+            .directories
+            .iter()
+            .map(|d| Directory::new(d.kind.clone(), d.path.clone()))
+            .collect();
+        Ok(Self {
+            layout: saved.layout,
+            driver: saved.driver,
+            unit: saved.unit.as_deref().map(Unit::named),
+            directories: OnceCell::from(directories),
+            pending: RefCell::new(None),
+            fresh: Cell::new(false),
+        })
+    }
+
+    /// What [`Cgroup::open`] needs. With systemd it is complete once a process was added.
+    pub fn saved(&self) -> SavedCgroup {
+        SavedCgroup {
+            layout: self.layout,
+            driver: self.driver,
+            unit: self.unit.as_ref().map(|u| u.name.clone()),
+            directories: self
+                .directories()
+                .iter()
+                .map(|d| SavedDirectory { kind: d.kind.clone(), path: d.path.clone() })
+                .collect(),
+        }
+    }
+
+    /// Adds a process, with all its threads, in every hierarchy.
+    pub fn add_process(&self, pid: Pid) -> Result<(), AttachError> {
+        if let Some(pending) = self.pending.take() {
+            return self.start_unit(pid, pending);
+        }
+        let raw = pid.as_raw_nonzero().get();
+        let text = raw.to_string();
+        for directory in self.directories() {
+            directory
+                .write("cgroup.procs", &text)
+                .map_err(|source| AttachError::File { pid: raw, source })?;
+        }
+        Ok(())
+    }
+
+    /// The first process of a systemd scope: it starts the unit, and the limits that waited follow.
+    /// When that fails, the group waits on.
+    fn start_unit(&self, pid: Pid, pending: Pending) -> Result<(), AttachError> {
+        let raw = pid.as_raw_nonzero().get();
+        let Some(unit) = &self.unit else { return Ok(()) };
+        let Pending { hierarchies, owner, resources } = &pending;
+        match unit.start(hierarchies, raw, *owner, resources.as_ref()) {
+            Ok(directories) => {
+                // The cell is empty as long as `pending` was there.
+                let _ = self.directories.set(directories);
+            }
+            Err(source) => {
+                self.pending.replace(Some(pending));
+                return Err(AttachError::Start { pid: raw, source });
+            }
+        }
+        match &pending.resources {
+            Some(resources) => self
+                .apply_to_files(resources)
+                .map_err(|source| AttachError::Limit { pid: raw, source }),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps limits for a scope that has no process yet; `false` when it is there already.
+    pub(crate) fn postpone(&self, resources: &LinuxResources) -> bool {
+        match self.pending.borrow_mut().as_mut() {
+            Some(pending) => {
+                pending.resources = Some(resources.clone());
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Opens what a new process needs to join by itself, see the crate's documentation.
+    pub fn joiner(&self, unified: UnifiedJoin) -> Result<Joiner, AttachError> {
+        if let (true, Some(unit)) = (self.pending.borrow().is_some(), &self.unit) {
+            return Err(AttachError::Pending { unit: unit.name.clone() });
+        }
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        let mut files = Vec::with_capacity(self.directories().len());
+        for directory in self.directories() {
+            let name = match (&directory.kind, unified) {
+                (HierarchyKind::Unified, UnifiedJoin::ByClone) => continue,
+                (HierarchyKind::Unified, UnifiedJoin::ByFile) => "cgroup.procs",
+                _ => "tasks",
+            };
+            let file = directory
+                .open(name, OFlags::WRONLY)
+                .map_err(|source| AttachError::File { pid, source })?;
+            files.push((file, directory.file(name)));
+        }
+        Ok(Joiner { files })
+    }
+
+    /// The v2 directory, for `CLONE_INTO_CGROUP`; `None` without a v2 hierarchy, or before the
+    /// first process of a systemd scope.
+    pub fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.of_kind(|k| *k == HierarchyKind::Unified).and_then(|d| d.fd().ok())
+    }
+
+    /// The directory in each hierarchy.
+    pub fn paths(&self) -> impl Iterator<Item = (&HierarchyKind, &Path)> {
+        self.directories().iter().map(|d| (&d.kind, d.path.as_path()))
+    }
+
+    /// The layout it was made on.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Every process in it and below, in any hierarchy that can tell. A group that is gone has none.
+    pub fn processes(&self) -> Result<Vec<i32>, ProcessesError> {
+        match self.process_directory() {
+            Some(directory) => directory.processes().map_err(ProcessesError),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The hierarchy whose list of processes counts: the one that can freeze them, so that nothing
+    /// is listed that cannot be stopped.
+    pub(crate) fn process_directory(&self) -> Option<&Directory> {
+        let v1 = |name: &'static str| self.of_kind(move |k| k.has(name));
+        match self.layout {
+            Layout::V2 => self.unified(),
+            _ => v1("freezer")
+                .or_else(|| v1("pids"))
+                .or_else(|| v1("memory"))
+                .or_else(|| self.unified())
+                .or_else(|| self.directories().first()),
+        }
+    }
+
+    pub(crate) fn directories(&self) -> &[Directory] {
+        self.directories.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn of_kind(&self, wanted: impl Fn(&HierarchyKind) -> bool) -> Option<&Directory> {
+        self.directories().iter().find(|d| wanted(&d.kind))
+    }
+
+    pub(crate) fn unified(&self) -> Option<&Directory> {
+        self.of_kind(|k| *k == HierarchyKind::Unified)
+    }
+
+    /// The v1 directory of a controller.
+    pub(crate) fn controller(&self, name: &str) -> Option<&Directory> {
+        self.of_kind(|k| k.has(name))
+    }
+}
+
+/// Open files through which a single-threaded process puts itself into a group.
+#[derive(Debug)]
+pub struct Joiner {
+    files: Vec<(OwnedFd, PathBuf)>,
+}
+
+impl Joiner {
+    /// Moves the calling thread, which must be its process's only one. Async-signal-safe: between
+    /// clone and exec this allocates nothing and takes no lock.
+    pub fn join(&self) -> Result<(), JoinError> {
+        for (index, (file, _)) in self.files.iter().enumerate() {
+            rustix::io::retry_on_intr(|| rustix::io::write(file, b"0"))
+                .map_err(|errno| JoinError { index, errno })?;
+        }
+        Ok(())
+    }
+
+    /// The file that a [`JoinError`] is about.
+    pub fn path(&self, index: usize) -> Option<&Path> {
+        self.files.get(index).map(|(_, path)| path.as_path())
+    }
+
+    /// The same error with the file's name, once allocating is safe again.
+    pub fn explain(&self, error: JoinError) -> AttachError {
+        AttachError::File {
+            pid: rustix::process::getpid().as_raw_nonzero().get(),
+            source: crate::error::FileError::Write {
+                path: self.path(error.index).unwrap_or(Path::new("")).to_owned(),
+                value: "0".to_owned(),
+                source: io::Error::from(error.errno),
+            },
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Making the directories of a control group, and what makes them usable: controllers enabled
+//! along the path on v2, CPUs and memory nodes filled in on v1.
+
+use std::io;
+use std::os::unix::fs::chown;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, mkdir};
+use rustix::io::Errno;
+
+use crate::cgroup::Owner;
+use crate::directory::Directory;
+use crate::error::{CreateError, FileError};
+use crate::hierarchy::{Hierarchies, HierarchyKind, HierarchyMount, Layout};
+use crate::systemd::unit::is_systemds;
+
+/// Makes the directory in every hierarchy; on failure nothing that was made stays.
+pub(crate) fn directories(
+    hierarchies: &Hierarchies,
+    path: &Path,
+    owner: Option<Owner>,
+) -> Result<Vec<Directory>, CreateError> {
+    check(path)?;
+    let mut made = Made::default();
+    let mut directories = Vec::with_capacity(hierarchies.mounts().len());
+    for mount in hierarchies.mounts() {
+        let below = below(mount, path);
+        match one(hierarchies.layout(), mount, &below, owner, &mut made) {
+            Ok(directory) => directories.push(directory),
+            Err(error) => {
+                made.undo();
+                return Err(error);
+            }
+        }
+    }
+    Ok(directories)
+}
+
+/// The directories of a systemd scope, whose control group systemd has named. It makes those of
+/// the hierarchies that it cares for; the others are made here and given the scope's process.
+pub(crate) fn below_unit(
+    hierarchies: &Hierarchies,
+    group: &str,
+    pid: i32,
+    owner: Option<Owner>,
+) -> Result<Vec<Directory>, CreateError> {
+    let group = Path::new(group);
+    check(group)?;
+    let mut made = Made::default();
+    let mut directories = Vec::with_capacity(hierarchies.mounts().len());
+    for mount in hierarchies.mounts() {
+        let below = group.strip_prefix(&mount.root).or(group.strip_prefix("/")).unwrap_or(group);
+        match one_below_unit(mount, below, pid, owner, &mut made) {
+            Ok(directory) => directories.push(directory),
+            Err(error) => {
+                made.undo();
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(directories)
+}
+
+fn one_below_unit(
+    mount: &HierarchyMount,
+    below: &Path,
+    pid: i32,
+    owner: Option<Owner>,
+    made: &mut Made,
+) -> Result<Directory, FileError> {
+    let directory = Directory::new(mount.kind.clone(), mount.mount_point.join(below));
+    if !is_systemds(&mount.kind) || !directory.path.exists() {
+        ancestors(&mount.mount_point, below, &mount.kind, made)?;
+        make(&directory.path, made)?;
+        if mount.kind.has("cpuset") {
+            fill_cpuset(&mount.mount_point, &directory)?;
+        }
+        directory.write("cgroup.procs", &pid.to_string())?;
+    }
+    if let Some(owner) = owner {
+        delegate(&directory, owner)?;
+    }
+    Ok(directory)
+}
+
+fn check(path: &Path) -> Result<(), CreateError> {
+    let refuse = |reason| CreateError::InvalidPath { path: path.to_owned(), reason };
+    let mut names = 0;
+    for component in path.components() {
+        match component {
+            Component::Normal(_) => names += 1,
+            Component::ParentDir => return Err(refuse("must not contain \"..\"")),
+            _ => {}
+        }
+    }
+    if names == 0 { Err(refuse("names no control group")) } else { Ok(()) }
+}
+
+/// The path below the mount point, without a leading slash.
+fn below(mount: &HierarchyMount, path: &Path) -> PathBuf {
+    if let Ok(absolute) = path.strip_prefix("/") {
+        return absolute.components().collect();
+    }
+    let own = match mount.kind {
+        HierarchyKind::Unified => mount.own_path.parent().unwrap_or(Path::new("/")),
+        _ => &mount.own_path,
+    };
+    own.join(path).components().skip(1).collect()
+}
+
+fn one(
+    layout: Layout,
+    mount: &HierarchyMount,
+    below: &Path,
+    owner: Option<Owner>,
+    made: &mut Made,
+) -> Result<Directory, CreateError> {
+    let path = mount.mount_point.join(below);
+    let directory = Directory::new(mount.kind.clone(), path.clone());
+    match mkdir(&path, Mode::from(0o755)) {
+        Ok(()) => made.0.push(path),
+        Err(Errno::NOENT) => {
+            ancestors(&mount.mount_point, below, &mount.kind, made)?;
+            make(&path, made)?;
+        }
+        Err(Errno::EXIST) => unused(&directory)?,
+        Err(e) => return Err(FileError::Create { path, source: e.into() }.into()),
+    }
+    match &mount.kind {
+        HierarchyKind::Unified if layout == Layout::V2 => {
+            enable_controllers(&mount.mount_point, below)?;
+        }
+        kind if kind.has("cpuset") => fill_cpuset(&mount.mount_point, &directory)?,
+        _ => {}
+    }
+    if let Some(owner) = owner {
+        delegate(&directory, owner)?;
+    }
+    Ok(directory)
+}
+
+fn make(path: &Path, made: &mut Made) -> Result<(), FileError> {
+    match mkdir(path, Mode::from(0o755)) {
+        Ok(()) => {
+            made.0.push(path.to_owned());
+            Ok(())
+        }
+        Err(Errno::EXIST) => Ok(()),
+        Err(e) => Err(FileError::Create { path: path.to_owned(), source: e.into() }),
+    }
+}
+
+/// Makes what lies between the mount point and the group itself.
+fn ancestors(
+    mount_point: &Path,
+    below: &Path,
+    kind: &HierarchyKind,
+    made: &mut Made,
+) -> Result<(), FileError> {
+    let mut path = mount_point.to_owned();
+    for component in below.parent().unwrap_or(Path::new("")).components() {
+        path.push(component);
+        make(&path, made)?;
+        if kind.has("cpuset") && made.0.last() == Some(&path) {
+            let directory = Directory::new(kind.clone(), path.clone());
+            fill_cpuset(mount_point, &directory)?;
+            // Groups made below start with these values, which spares filling each of them.
+            directory.write("cgroup.clone_children", "1")?;
+        }
+    }
+    Ok(())
+}
+
+/// An existing directory is taken over when nobody is in it.
+fn unused(directory: &Directory) -> Result<(), CreateError> {
+    match directory.processes()?.first() {
+        None => Ok(()),
+        Some(&process) => Err(CreateError::Occupied { path: directory.path.clone(), process }),
+    }
+}
+
+/// A v1 cpuset starts without CPUs and nodes and takes no process until it has some: those of its
+/// parent, unless the parent hands them down by itself.
+pub(crate) fn fill_cpuset(mount_point: &Path, directory: &Directory) -> Result<(), FileError> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if directory.read(file)?.trim().is_empty() {
+            inherit(mount_point, directory, file)?;
+        }
+    }
+    Ok(())
+}
+
+fn inherit(mount_point: &Path, directory: &Directory, file: &str) -> Result<(), FileError> {
+    let Some(parent) = directory.path.parent().filter(|_| directory.path != mount_point) else {
+        return Ok(());
+    };
+    let parent = Directory::new(directory.kind.clone(), parent.to_owned());
+    let mut value = parent.read(file)?;
+    if value.trim().is_empty() {
+        inherit(mount_point, &parent, file)?;
+        value = parent.read(file)?;
+    }
+    directory.write(file, value.trim())
+}
+
+/// Hands every controller of the v2 root down to the group's parent. What an ancestor cannot hand
+/// down (it has processes of its own, or was not given it) is left out: a limit that needs it
+/// fails by name when it is applied.
+fn enable_controllers(mount_point: &Path, below: &Path) -> Result<(), FileError> {
+    let root = Directory::new(HierarchyKind::Unified, mount_point.to_owned());
+    let available = root.read("cgroup.controllers")?;
+    let wanted: Vec<&str> = available.split_whitespace().collect();
+    let parent = below.parent().unwrap_or(Path::new(""));
+    let parent_directory = Directory::new(HierarchyKind::Unified, mount_point.join(parent));
+    if missing(&parent_directory, &wanted)?.is_empty() {
+        return Ok(());
+    }
+    let mut path = mount_point.to_owned();
+    enable(&root, &wanted)?;
+    for component in parent.components() {
+        path.push(component);
+        enable(&Directory::new(HierarchyKind::Unified, path.clone()), &wanted)?;
+    }
+    Ok(())
+}
+
+fn missing<'a>(directory: &Directory, wanted: &[&'a str]) -> Result<Vec<&'a str>, FileError> {
+    let enabled = directory.read("cgroup.subtree_control")?;
+    Ok(wanted.iter().copied().filter(|w| !enabled.split_whitespace().any(|e| e == *w)).collect())
+}
+
+/// Enables the controllers for a group's children, as far as that goes.
+pub(crate) fn enable(directory: &Directory, wanted: &[&str]) -> Result<(), FileError> {
+    let missing = missing(directory, wanted)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<String> = missing.iter().map(|c| format!("+{c}")).collect();
+    if directory.write("cgroup.subtree_control", &all.join(" ")).is_ok() {
+        return Ok(());
+    }
+    // One that cannot be enabled fails the whole line.
+    for controller in &all {
+        let _ = directory.write("cgroup.subtree_control", controller);
+    }
+    Ok(())
+}
+
+/// Files of a group that its new owner may write, where the kernel does not list them.
+const DELEGATED: &[&str] = &["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+
+/// Gives the group to the container's root, so that it can make groups below: v2, and v1's named
+/// hierarchies, which limit nothing.
+fn delegate(directory: &Directory, owner: Owner) -> Result<(), FileError> {
+    let files: Vec<String> = match &directory.kind {
+        HierarchyKind::Unified => match std::fs::read_to_string("/sys/kernel/cgroup/delegate") {
+            Ok(list) => list.lines().map(str::to_owned).collect(),
+            Err(_) => DELEGATED.iter().map(|&f| f.to_owned()).collect(),
+        },
+        HierarchyKind::Named(_) => vec!["cgroup.procs".to_owned(), "tasks".to_owned()],
+        HierarchyKind::Controllers(_) => return Ok(()),
+    };
+    let give = |path: PathBuf| match chown(&path, Some(owner.uid), Some(owner.gid)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::Owner { path, source })
+        }
+        _ => Ok(()),
+    };
+    give(directory.path.clone())?;
+    files.iter().try_for_each(|file| give(directory.file(file)))
+}
+
+/// Directories made so far, for taking them back.
+#[derive(Default)]
+pub(crate) struct Made(Vec<PathBuf>);
+
+impl Made {
+    fn undo(&self) {
+        for path in self.0.iter().rev() {
+            let _ = std::fs::remove_dir(path);
+        }
+    }
+}

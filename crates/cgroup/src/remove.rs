@@ -1,0 +1,70 @@
+//! Removing a group with everything below it.
+
+use std::io;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::cgroup::Cgroup;
+use crate::directory::{Directory, children};
+use crate::error::RemoveError;
+
+/// How long a busy directory is tried again: its last process may be dying.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl Cgroup {
+    /// Removes the group and all groups below in every hierarchy. What is gone already is no
+    /// error; what is busy is tried again for three seconds, all of it, before the call fails.
+    /// Processes are not killed: see [`Cgroup::kill_all`].
+    pub fn remove(&self) -> Result<(), RemoveError> {
+        let mut errors = Vec::new();
+        if let Some(unit) = &self.unit
+            && let Err(source) = unit.stop()
+        {
+            errors.push(RemoveError::Systemd { unit: unit.name.clone(), source });
+        }
+        errors.extend(remove_all(self.directories(), PATIENCE));
+        match errors.len() {
+            0 => Ok(()),
+            1 => errors.pop().map_or(Ok(()), Err),
+            _ => Err(RemoveError::Several(errors)),
+        }
+    }
+}
+
+/// Each directory is tried at once; only then are the busy ones waited for.
+fn remove_all(directories: &[Directory], patience: Duration) -> Vec<RemoveError> {
+    let busy: Vec<&Directory> =
+        directories.iter().filter(|d| remove_directory(&d.path).is_err()).collect();
+    let end = Instant::now() + patience;
+    busy.iter().filter_map(|d| remove_patiently(d, end).err()).collect()
+}
+
+fn remove_patiently(directory: &Directory, end: Instant) -> Result<(), RemoveError> {
+    let mut pause = Duration::from_micros(100);
+    loop {
+        let Err(source) = remove_tree(&directory.path) else { return Ok(()) };
+        let busy = source.raw_os_error() == Some(libc::EBUSY);
+        if !busy || Instant::now() > end {
+            let process = directory.processes().ok().and_then(|p| p.first().copied());
+            return Err(RemoveError::Directory { path: directory.path.clone(), process, source });
+        }
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// A directory with everything below it.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    for child in children(path) {
+        remove_tree(&child)?;
+    }
+    remove_directory(path)
+}
+
+fn remove_directory(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,136 @@
+//! A container's transient scope: named from `linux.cgroupsPath`, started with its first process,
+//! found again in every hierarchy.
+
+use std::path::Path;
+
+use berth_spec::runtime::LinuxResources;
+
+use super::bus::Endpoint;
+use super::manager::{Manager, endpoints};
+use super::wire::{Property, Value};
+use super::{SystemdError, properties};
+use crate::cgroup::Owner;
+use crate::create;
+use crate::directory::Directory;
+use crate::error::{ApplyError, CreateError};
+use crate::hierarchy::{Hierarchies, HierarchyKind, Layout};
+
+/// A scope unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unit {
+    /// With `.scope`.
+    pub(crate) name: String,
+    /// Empty for the manager's default.
+    slice: String,
+}
+
+impl Unit {
+    /// From `SLICE:PREFIX:NAME`. `PREFIX-NAME.scope` is the unit; without a prefix, `NAME.scope`.
+    pub(crate) fn parse(path: &Path) -> Result<Self, CreateError> {
+        let refuse = |reason| CreateError::InvalidPath { path: path.to_owned(), reason };
+        let form = "is not of the form SLICE:PREFIX:NAME";
+        let text = path.to_str().ok_or_else(|| refuse(form))?;
+        let [slice, prefix, name] = text.split(':').collect::<Vec<_>>()[..] else {
+            return Err(refuse(form));
+        };
+        let plain =
+            |s: &str| s.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b));
+        if name.is_empty() || !plain(name) || !plain(prefix) || !plain(slice) {
+            return Err(refuse("names no valid systemd unit"));
+        }
+        if !slice.is_empty() && slice.strip_suffix(".slice").is_none_or(str::is_empty) {
+            return Err(refuse("does not begin with the name of a slice"));
+        }
+        let separator = if prefix.is_empty() { "" } else { "-" };
+        Ok(Self { name: format!("{prefix}{separator}{name}.scope"), slice: slice.to_owned() })
+    }
+
+    /// One that exists already.
+    pub(crate) fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), slice: String::new() }
+    }
+
+    /// Starts the scope with its first process, and finds its directories.
+    pub(crate) fn start(
+        &self,
+        hierarchies: &Hierarchies,
+        pid: i32,
+        owner: Option<Owner>,
+        resources: Option<&LinuxResources>,
+    ) -> Result<Vec<Directory>, CreateError> {
+        let limits = resources.map(|r| properties::of(hierarchies.layout(), r));
+        let group = endpoints()
+            .and_then(|e| self.start_at(&e, pid, limits.unwrap_or_default()))
+            .map_err(|source| CreateError::Systemd { unit: self.name.clone(), source })?;
+        create::below_unit(hierarchies, &group, pid, owner)
+    }
+
+    fn start_at(
+        &self,
+        endpoints: &[Endpoint],
+        pid: i32,
+        limits: Vec<Property>,
+    ) -> Result<String, SystemdError> {
+        let mut manager = Manager::connect(endpoints)?;
+        let mut all = scope(&format!("berth container {}", self.name), pid);
+        if !self.slice.is_empty() {
+            all.push(("Slice", Value::Text(self.slice.clone())));
+        }
+        all.extend(limits);
+        manager.start_transient(&self.name, &all)?;
+        manager.control_group(&self.name)
+    }
+
+    /// Tells systemd of new limits.
+    pub(crate) fn limit(&self, layout: Layout, r: &LinuxResources) -> Result<(), ApplyError> {
+        let limits = properties::of(layout, r);
+        if limits.is_empty() {
+            return Ok(());
+        }
+        endpoints()
+            .and_then(|e| Manager::connect(&e)?.set_properties(&self.name, &limits))
+            .map_err(|source| ApplyError::Systemd { unit: self.name.clone(), source })
+    }
+
+    /// Stops the scope, if it is still there.
+    pub(crate) fn stop(&self) -> Result<(), SystemdError> {
+        Manager::connect(&endpoints()?)?.stop(&self.name)
+    }
+}
+
+/// The properties that any scope of ours has.
+fn scope(description: &str, pid: i32) -> Vec<Property> {
+    vec![
+        ("Description", Value::Text(description.to_owned())),
+        ("PIDs", Value::U32s(vec![pid.cast_unsigned()])),
+        ("Delegate", Value::Bool(true)),
+        ("DefaultDependencies", Value::Bool(false)),
+        ("CollectMode", Value::Text("inactive-or-failed".to_owned())),
+        ("MemoryAccounting", Value::Bool(true)),
+        ("CPUAccounting", Value::Bool(true)),
+        ("TasksAccounting", Value::Bool(true)),
+        ("IOAccounting", Value::Bool(true)),
+    ]
+}
+
+/// Puts one process into a scope that nothing limits, for a supervisor.
+pub(crate) fn start_plain_scope(unit: &str, pid: i32) -> Result<(), SystemdError> {
+    let properties: Vec<Property> = scope("berth container monitor", pid)
+        .into_iter()
+        .filter(|(name, _)| !name.ends_with("Accounting"))
+        .collect();
+    Manager::connect(&endpoints()?)?.start_transient(unit, &properties)
+}
+
+/// Whether systemd itself makes the directory of a hierarchy.
+pub(crate) fn is_systemds(kind: &HierarchyKind) -> bool {
+    match kind {
+        HierarchyKind::Unified => true,
+        HierarchyKind::Named(name) => name == "systemd",
+        HierarchyKind::Controllers(_) => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
