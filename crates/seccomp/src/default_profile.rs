@@ -1,0 +1,202 @@
+//! The profile of a container for which nobody chose one.
+//!
+//! It lets pass what ordinary programs need and fails everything else with `EPERM`, as Docker's
+//! and podman's do: calls that only make sense with a capability pass for a container that has the
+//! capability, and nothing passes that reaches for other namespaces, for the kernel's rarely used
+//! corners, or for families of sockets that are not isolated.
+
+use std::collections::BTreeSet;
+
+use berth_spec::runtime::{
+    LinuxSeccomp, LinuxSeccompArg, LinuxSyscall, SeccompAction, SeccompOperator,
+};
+
+use crate::architecture::Architecture;
+
+/// What passes for everybody.
+const ALWAYS: &str = "
+    _llseek _newselect accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir
+    chmod chown chown32 clock_adjtime clock_adjtime64 clock_getres clock_getres_time64
+    clock_gettime clock_gettime64 clock_nanosleep clock_nanosleep_time64 close close_range connect
+    copy_file_range creat dup dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_ctl_old
+    epoll_pwait epoll_pwait2 epoll_wait epoll_wait_old eventfd eventfd2 execve execveat exit
+    exit_group faccessat faccessat2 fadvise64 fadvise64_64 fallocate fanotify_mark fchdir fchmod
+    fchmodat fchmodat2 fchown fchown32 fchownat fcntl fcntl64 fdatasync fgetxattr flistxattr flock
+    fork fremovexattr fsetxattr fstat fstat64 fstatat64 fstatfs fstatfs64 fsync ftruncate
+    ftruncate64 futex futex_requeue futex_time64 futex_wait futex_waitv futex_wake futimesat
+    get_robust_list get_thread_area getcpu getcwd getdents getdents64 getegid getegid32 geteuid
+    geteuid32 getgid getgid32 getgroups getgroups32 getitimer getpeername getpgid getpgrp getpid
+    getppid getpriority getrandom getresgid getresgid32 getresuid getresuid32 getrlimit getrusage
+    getsid getsockname getsockopt gettid gettimeofday getuid getuid32 getxattr getxattrat
+    inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy
+    io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit ioctl ioprio_get ioprio_set
+    ipc kill landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown lchown32
+    lgetxattr link linkat listen listmount listxattr listxattrat llistxattr lremovexattr lseek
+    lsetxattr lstat lstat64 madvise map_shadow_stack membarrier memfd_create memfd_secret mincore
+    mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap mmap2 mprotect mq_getsetattr mq_notify
+    mq_open mq_timedreceive mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink
+    mremap mseal msgctl msgget msgrcv msgsnd msync munlock munlockall munmap name_to_handle_at
+    nanosleep newfstatat open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2
+    pkey_alloc pkey_free pkey_mprotect poll ppoll ppoll_time64 prctl pread64 preadv preadv2
+    prlimit64 process_mrelease process_vm_readv process_vm_writev pselect6 pselect6_time64 ptrace
+    pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv recv recvfrom recvmmsg
+    recvmmsg_time64 recvmsg remap_file_pages removexattr removexattrat rename renameat renameat2
+    restart_syscall riscv_hwprobe rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask
+    rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64
+    rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min sched_getaffinity
+    sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval
+    sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam sched_setscheduler
+    sched_yield seccomp select semctl semget semop semtimedop semtimedop_time64 send sendfile
+    sendfile64 sendmmsg sendmsg sendto set_robust_list set_thread_area set_tid_address setfsgid
+    setfsgid32 setfsuid setfsuid32 setgid setgid32 setgroups setgroups32 setitimer setpgid
+    setpriority setregid setregid32 setresgid setresgid32 setresuid setresuid32 setreuid
+    setreuid32 setrlimit setsid setsockopt setuid setuid32 setxattr setxattrat shmat shmctl shmdt
+    shmget shutdown sigaltstack signalfd signalfd4 sigprocmask sigreturn socketcall socketpair
+    splice stat stat64 statfs statfs64 statmount statx symlink symlinkat sync sync_file_range
+    syncfs sysinfo tee tgkill time timer_create timer_delete timer_getoverrun timer_gettime
+    timer_gettime64 timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64
+    timerfd_settime timerfd_settime64 times tkill truncate truncate64 ugetrlimit umask uname
+    unlink unlinkat uretprobe utime utimensat utimensat_time64 utimes vfork vmsplice wait4 waitid
+    waitpid write writev
+";
+
+/// What passes with a capability.
+const WITH_CAPABILITY: &[(&str, &str)] = &[
+    ("CAP_BPF", "bpf"),
+    ("CAP_DAC_READ_SEARCH", "open_by_handle_at"),
+    ("CAP_PERFMON", "perf_event_open"),
+    (
+        SYS_ADMIN,
+        "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie
+        lsm_get_self_attr lsm_list_modules lsm_set_self_attr mount mount_setattr move_mount
+        open_tree perf_event_open quotactl quotactl_fd setdomainname sethostname setns syslog
+        umount umount2 unshare",
+    ),
+    ("CAP_SYS_BOOT", "reboot"),
+    ("CAP_SYS_CHROOT", "chroot"),
+    ("CAP_SYS_MODULE", "delete_module finit_module init_module"),
+    ("CAP_SYS_NICE", "get_mempolicy mbind set_mempolicy set_mempolicy_home_node"),
+    ("CAP_SYS_PACCT", "acct"),
+    ("CAP_SYS_PTRACE", "kcmp pidfd_getfd process_madvise"),
+    ("CAP_SYS_RAWIO", "ioperm iopl"),
+    ("CAP_SYS_TIME", "clock_settime clock_settime64 settimeofday stime"),
+    ("CAP_SYS_TTY_CONFIG", "vhangup"),
+    ("CAP_SYSLOG", "syslog"),
+];
+
+/// The capability with which a container may make namespaces.
+const SYS_ADMIN: &str = "CAP_SYS_ADMIN";
+
+/// The values that `personality` takes: Linux and a 32-bit Linux, each also with the old kernel's
+/// name, and the question what it is.
+const PERSONALITIES: &[u64] = &[0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+/// The families that `socket` makes, as ranges. Left out are those that no namespace isolates
+/// (virtual machine sockets), that no container uses, or whose kernel code has a bad record.
+const SOCKET_FAMILIES: &[(u64, u64)] =
+    &[(0, 11), (13, 18), (21, 22), (24, 24), (26, 33), (35, 36), (39, 39), (41, 45)];
+
+/// The flags of `clone` that make a namespace.
+const NAMESPACE_FLAGS: i32 = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+
+/// The default profile for a container whose bounding set is `capabilities` (names such as
+/// `CAP_SYS_ADMIN`), on the architecture that this program was built for.
+pub fn default_profile(capabilities: &BTreeSet<String>) -> LinuxSeccomp {
+    default_profile_for(capabilities, Architecture::NATIVE)
+}
+
+/// The default profile on another architecture.
+pub fn default_profile_for(capabilities: &BTreeSet<String>, native: Architecture) -> LinuxSeccomp {
+    let mut syscalls = vec![allow(ALWAYS), allow(of_architecture(native))];
+    syscalls.extend(
+        WITH_CAPABILITY
+            .iter()
+            .filter(|(capability, _)| capabilities.contains(*capability))
+            .map(|(_, names)| allow(names)),
+    );
+    if !capabilities.contains(SYS_ADMIN) {
+        let no_namespaces =
+            condition(SeccompOperator::MaskedEqual, NAMESPACE_FLAGS as u64, Some(0));
+        syscalls.push(LinuxSyscall { args: vec![no_namespaces], ..allow("clone") });
+        // Its flags lie in memory, where no filter can look. Programs take `clone` instead.
+        syscalls.push(LinuxSyscall {
+            action: SeccompAction::Errno,
+            errno_ret: Some(libc::ENOSYS as u32),
+            ..allow("clone3")
+        });
+    }
+    syscalls.extend(PERSONALITIES.iter().map(|&personality| LinuxSyscall {
+        args: vec![condition(SeccompOperator::Equal, personality, None)],
+        ..allow("personality")
+    }));
+    syscalls.extend(
+        SOCKET_FAMILIES
+            .iter()
+            .flat_map(|&(first, last)| aligned_blocks(first, last))
+            .map(|block| LinuxSyscall { args: vec![block], ..allow("socket") }),
+    );
+
+    let architectures = std::iter::once(&native).chain(native.companions());
+    LinuxSeccomp {
+        default_action: SeccompAction::Errno,
+        default_errno_ret: Some(libc::EPERM as u32),
+        architectures: architectures.map(|known| known.as_str().to_owned()).collect(),
+        flags: Vec::new(),
+        listener_path: None,
+        listener_metadata: None,
+        syscalls,
+    }
+}
+
+/// What passes on one family of architectures only.
+const fn of_architecture(native: Architecture) -> &'static str {
+    match native {
+        Architecture::X86_64 | Architecture::X32 => "arch_prctl modify_ldt",
+        Architecture::X86 => "modify_ldt",
+        Architecture::Aarch64 | Architecture::Arm => {
+            "arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush set_tls sync_file_range2"
+        }
+        Architecture::Riscv64 => "riscv_flush_icache",
+    }
+}
+
+fn allow(names: &str) -> LinuxSyscall {
+    LinuxSyscall {
+        names: names.split_ascii_whitespace().map(str::to_owned).collect(),
+        action: SeccompAction::Allow,
+        errno_ret: None,
+        args: Vec::new(),
+    }
+}
+
+/// A condition on the first argument.
+const fn condition(op: SeccompOperator, value: u64, value_two: Option<u64>) -> LinuxSeccompArg {
+    LinuxSeccompArg { index: 0, value, value_two, op }
+}
+
+/// That the first argument lies between two numbers, as alternatives of one condition each: two
+/// conditions on one argument of one rule would be alternatives, too.
+fn aligned_blocks(first: u64, last: u64) -> impl Iterator<Item = LinuxSeccompArg> {
+    let mut start = first;
+    std::iter::from_fn(move || {
+        if start > last {
+            return None;
+        }
+        let base = start;
+        let mut size = 1;
+        while base & (2 * size - 1) == 0 && base + 2 * size - 1 <= last {
+            size *= 2;
+        }
+        start += size;
+        Some(match size {
+            1 => condition(SeccompOperator::Equal, base, None),
+            _ => condition(SeccompOperator::MaskedEqual, !(size - 1), Some(base)),
+        })
+    })
+}
