@@ -1,0 +1,2 @@
+//! End-to-end tests that start the built binaries; the suites stand in `tests/`.
+#![forbid(unsafe_code)]
