@@ -33,7 +33,7 @@ fn exit_codes_are_those_of_podman_and_docker() {
     assert!(flag.contains("--no-such-flag"), "{flag}");
     let image = run(&["no.such.image/here:1", "true"]).failure(125);
     assert!(image.contains("no.such.image/here:1"), "{image}");
-    run(&["demo", "sh", "-c", "kill -9 $$"]).failure(137);
+    run(&["--init", "demo", "sh", "-c", "kill -9 $$"]).failure(137);
     scratch.assert_clean();
 }
 

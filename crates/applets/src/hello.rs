@@ -156,13 +156,25 @@ fn privileges(status: &proc::Status) -> String {
     format!("{capabilities}\n{seccomp}{more}")
 }
 
-/// The mounts, in brief: where and of which type.
+/// The mounts, in brief: a line for each file system type with its places; a long line is cut.
 fn mounts() -> io::Result<String> {
-    let mounts = proc::mounts()?;
-    let shown: Vec<String> =
-        mounts.iter().take(24).map(|mount| format!("{} ({})", mount.target, mount.kind)).collect();
-    let more = if mounts.len() > 24 { ", ..." } else { "" };
-    Ok(format!("{}: {}{more}", mounts.len(), shown.join(", ")))
+    const SHOWN: usize = 6;
+    let mut kinds: Vec<(String, Vec<String>)> = Vec::new();
+    for mount in proc::mounts()? {
+        match kinds.iter_mut().find(|(kind, _)| *kind == mount.kind) {
+            Some((_, targets)) => targets.push(mount.target),
+            None => kinds.push((mount.kind, vec![mount.target])),
+        }
+    }
+    let line = |(kind, targets): &(String, Vec<String>)| {
+        let more = match targets.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let shown: Vec<&str> = targets.iter().take(SHOWN).map(String::as_str).collect();
+        format!("{kind}: {}{more}", shown.join(" "))
+    };
+    Ok(kinds.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 /// The network interfaces.

@@ -5,11 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use berth_spec::image::{
-    Descriptor, ExecutionConfig, History, ImageConfig, Index, Manifest, Platform, RootFs,
-    annotation, media_type,
-};
 use flate2::{Compression, GzBuilder};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
@@ -20,6 +17,11 @@ use crate::rootfs::TIME;
 const CREATED: &str = "2026-01-01T00:00:00Z";
 /// The full reference; the crate's library has the same.
 const REFERENCE: &str = "berth.local/demo:latest";
+/// Media types of the image specification.
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// The digest of some bytes.
 fn digest(bytes: &[u8]) -> String {
@@ -37,11 +39,11 @@ struct Blobs(BTreeMap<String, Vec<u8>>);
 
 impl Blobs {
     /// Adds a blob and gives its descriptor.
-    fn add(&mut self, media_type: &str, bytes: Vec<u8>) -> Descriptor {
+    fn add(&mut self, media_type: &str, bytes: Vec<u8>) -> Value {
         let digest = digest(&bytes);
-        let size = bytes.len() as u64;
-        self.0.insert(digest.clone(), bytes);
-        Descriptor { media_type: media_type.to_owned(), digest, size, ..Descriptor::default() }
+        let descriptor = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
+        self.0.insert(digest, bytes);
+        descriptor
     }
 }
 
@@ -60,86 +62,72 @@ fn go_architecture(architecture: &str) -> Result<&'static str, BuildError> {
     })
 }
 
+/// A document as bytes.
+fn bytes(document: &Value) -> Result<Vec<u8>, BuildError> {
+    serde_json::to_vec(document).map_err(BuildError::Json)
+}
+
 /// The OCI archive of an image with one layer.
 pub fn archive(layer: &[u8], architecture: &str) -> Result<Vec<u8>, BuildError> {
     let mut blobs = Blobs::default();
     let mut packer = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     packer.write_all(layer).map_err(BuildError::Archive)?;
     let packed = packer.finish().map_err(BuildError::Archive)?;
-    let layer_descriptor = blobs.add(media_type::LAYER_GZIP, packed);
-    let platform = Platform {
-        architecture: go_architecture(architecture)?.to_owned(),
-        os: "linux".to_owned(),
-        ..Platform::default()
-    };
-    let config = configuration(platform.clone(), digest(layer));
-    let config = serde_json::to_vec(&config).map_err(BuildError::Json)?;
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(media_type::MANIFEST.to_owned()),
-        config: blobs.add(media_type::CONFIG, config),
-        layers: vec![layer_descriptor],
-        annotations: pairs(&[(annotation::CREATED, CREATED)]),
-        ..Manifest::default()
-    };
-    let manifest = serde_json::to_vec(&manifest).map_err(BuildError::Json)?;
-    let mut descriptor = blobs.add(media_type::MANIFEST, manifest);
-    descriptor.platform = Some(platform);
-    descriptor.annotations = pairs(&[(annotation::REF_NAME, REFERENCE)]);
-    let index = Index {
-        schema_version: 2,
-        media_type: Some(media_type::INDEX.to_owned()),
-        manifests: vec![descriptor],
-        ..Index::default()
-    };
-    let index = serde_json::to_vec(&index).map_err(BuildError::Json)?;
-    pack(&blobs, &index).map_err(BuildError::Archive)
-}
-
-/// A map of strings.
-fn pairs(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
-    entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    let architecture = go_architecture(architecture)?;
+    let layer_descriptor = blobs.add(LAYER, packed);
+    let config = blobs.add(CONFIG, bytes(&configuration(architecture, &digest(layer)))?);
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config,
+        "layers": [layer_descriptor],
+        "annotations": {"org.opencontainers.image.created": CREATED},
+    });
+    let mut descriptor = blobs.add(MANIFEST, bytes(&manifest)?);
+    descriptor["platform"] = json!({"architecture": architecture, "os": "linux"});
+    descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": REFERENCE});
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor]});
+    pack(&blobs, &bytes(&index)?).map_err(BuildError::Archive)
 }
 
 /// The image's configuration.
-fn configuration(platform: Platform, diff_id: String) -> ImageConfig {
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    let history = |created_by: &str, empty_layer: bool| History {
-        created: Some(CREATED.to_owned()),
-        author: Some("berth".to_owned()),
-        created_by: Some(created_by.to_owned()),
-        comment: None,
-        empty_layer,
-    };
-    ImageConfig {
-        created: Some(CREATED.to_owned()),
-        author: Some("berth".to_owned()),
-        platform,
-        config: Some(ExecutionConfig {
-            env: words(&[
+fn configuration(architecture: &str, diff_id: &str) -> Value {
+    json!({
+        "created": CREATED,
+        "author": "berth",
+        "architecture": architecture,
+        "os": "linux",
+        "config": {
+            "Env": [
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "BERTH_IMAGE=demo",
-            ]),
-            cmd: words(&["/bin/hello"]),
-            working_dir: Some("/".to_owned()),
-            labels: pairs(&[
-                ("org.opencontainers.image.title", "berth demo"),
-                (
-                    "org.opencontainers.image.description",
+            ],
+            "Cmd": ["/bin/hello"],
+            "WorkingDir": "/",
+            "Labels": {
+                "org.opencontainers.image.title": "berth demo",
+                "org.opencontainers.image.description":
                     "berth's applets, for first steps and tests",
-                ),
-                ("org.opencontainers.image.licenses", "Apache-2.0"),
-                ("org.opencontainers.image.version", env!("CARGO_PKG_VERSION")),
-            ]),
-            stop_signal: Some("SIGTERM".to_owned()),
-            ..ExecutionConfig::default()
-        }),
-        rootfs: RootFs { typ: "layers".to_owned(), diff_ids: vec![diff_id] },
-        history: Some(vec![
-            history("berth-applets and its files, assembled at build time", false),
-            history("CMD [\"/bin/hello\"]", true),
-        ]),
-    }
+                "org.opencontainers.image.licenses": "Apache-2.0",
+                "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
+            },
+            "StopSignal": "SIGTERM",
+        },
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        "history": [
+            {
+                "created": CREATED,
+                "author": "berth",
+                "created_by": "berth-applets and its files, assembled at build time",
+            },
+            {
+                "created": CREATED,
+                "author": "berth",
+                "created_by": "CMD [\"/bin/hello\"]",
+                "empty_layer": true,
+            },
+        ],
+    })
 }
 
 /// Writes the layout as a tar archive.

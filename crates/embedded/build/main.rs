@@ -73,7 +73,7 @@ fn compile_applets(source: &Path, program: &Path) -> Result<(), BuildError> {
         .args(["-Copt-level=s", "-Cpanic=abort", "-Ccodegen-units=1", "-Clto=fat"])
         .args(["-Cstrip=symbols", "-Ctarget-feature=+crt-static", "-Crelocation-model=static"])
         .arg("--remap-path-prefix")
-        .arg(prefix_map(source)?)
+        .arg(prefix_map(source))
         .arg("-o")
         .arg(program)
         .arg(source.join("main.rs"));
@@ -92,11 +92,10 @@ fn compile_applets(source: &Path, program: &Path) -> Result<(), BuildError> {
 }
 
 /// Keeps the place of the checkout out of the program.
-fn prefix_map(source: &Path) -> Result<OsString, BuildError> {
-    let source = fs::canonicalize(source).map_err(at(source))?;
-    let mut map = source.into_os_string();
+fn prefix_map(source: &Path) -> OsString {
+    let mut map = source.as_os_str().to_owned();
     map.push("=applets");
-    Ok(map)
+    map
 }
 
 /// The applets' names, from the table in their source.
@@ -144,6 +143,7 @@ fn build() -> Result<(), BuildError> {
     let manifest = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(variable("OUT_DIR")?);
     let source = manifest.join("../applets/src");
+    let source = fs::canonicalize(&source).map_err(at(&source))?;
     let files = manifest.join("rootfs");
     watch(&source)?;
     watch(&files)?;

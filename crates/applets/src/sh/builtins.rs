@@ -311,7 +311,13 @@ fn read(shell: &mut Shell, arguments: &[Vec<u8>]) -> Result<u8, Leave> {
     let mut ended = false;
     loop {
         let mut more = Vec::new();
-        ended |= !read_line(&mut more)? || more.last() != Some(&b'\n');
+        match read_line(&mut more) {
+            Ok(any) => ended |= !any || more.last() != Some(&b'\n'),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return Ok(128 + interrupting(shell).unwrap_or(2));
+            }
+            Err(error) => return Err(error.into()),
+        }
         if more.last() == Some(&b'\n') {
             more.pop();
         }
@@ -529,7 +535,7 @@ fn wait(shell: &mut Shell, arguments: &[Vec<u8>]) -> Result<u8, Leave> {
     Ok(if all { 0 } else { status })
 }
 
-/// The trapped signal that interrupted `wait`, if it was one; its trap runs after the command.
+/// The trapped signal that interrupted a builtin, if it was one; its trap runs after the command.
 fn interrupting(shell: &Shell) -> Option<u8> {
     if !sys::signal_pending() {
         return None;

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::outcome::{Failure, Outcome};
@@ -246,10 +246,13 @@ impl Shell {
         let mut pending: Vec<u8> = Vec::new();
         loop {
             self.prompt(if pending.is_empty() { b"PS1" } else { b"PS2" });
-            let read = read_line_unbuffered(&mut pending);
-            if sys::take_signal() == Some(sys::SIGINT) && self.interactive {
+            // Not read past the line's end, so that the commands of a script read the rest.
+            let read = builtins::read_line(&mut pending);
+            if read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
                 pending.clear();
-                let _ = writeln!(io::stderr());
+                if let Err(Leave::Exit(status)) = self.run_traps() {
+                    return self.finish(Err(Leave::Exit(status)));
+                }
                 continue;
             }
             let at_end = !matches!(read, Ok(true));
@@ -361,14 +364,4 @@ impl Shell {
         }
         Ok(())
     }
-}
-
-/// Adds one line of standard input to `text`, without reading past its end, so that the commands
-/// of a script read the rest. `false` at the end of the input.
-fn read_line_unbuffered(text: &mut Vec<u8>) -> io::Result<bool> {
-    if io::stdin().is_terminal() {
-        // A terminal gives a line at a time.
-        return Ok(io::stdin().lock().read_until(b'\n', text)? > 0);
-    }
-    builtins::read_line(text)
 }

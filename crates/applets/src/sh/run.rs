@@ -63,7 +63,11 @@ impl Shell {
                     {
                         sys::redirect(null.as_fd(), 0)?;
                     }
-                    shell.run_connected(item)
+                    // `$!` is the number of the command itself where there is only one.
+                    match (item.rest.as_slice(), item.first.commands.as_slice()) {
+                        ([], [command]) if !item.first.negated => shell.run_last(command),
+                        _ => shell.run_connected(item),
+                    }
                 });
                 sys::exit_now(status)
             }
@@ -225,7 +229,7 @@ impl Shell {
     }
 
     /// Runs the commands of traps whose signals came.
-    fn run_traps(&mut self) -> Result<(), Leave> {
+    pub(super) fn run_traps(&mut self) -> Result<(), Leave> {
         if !sys::signal_pending() {
             return Ok(());
         }

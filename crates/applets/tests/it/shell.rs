@@ -1,8 +1,6 @@
 //! The shell: what scripts print and how they end.
 
-use std::process::Stdio;
-
-use crate::{Ran, Scratch, applet, run, run_with};
+use crate::{Ran, Scratch, run, run_with};
 
 /// Runs a script that finds the other applets by itself.
 fn sh(script: &str) -> Ran {
@@ -219,8 +217,6 @@ fn what_is_missing_is_refused_by_name() {
 
 #[test]
 fn an_interactive_shell_prompts() {
-    let mut command = applet("sh");
-    command.args(["-i"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let ran = run_with("sh", &["-i"], "echo hi\nfalse\necho $?\nnope\necho on\nexit 4\n");
     assert_eq!((ran.out.as_str(), ran.code), ("hi\n1\non\n", Some(4)));
     assert!(ran.error.contains("$ ") && ran.error.contains("command not found"), "{}", ran.error);
