@@ -11,8 +11,8 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::create;
-use crate::directory::Directory;
-use crate::error::{AttachError, CreateError, JoinError, OpenError, ProcessesError};
+use crate::directory::{Directory, children};
+use crate::error::{AttachError, CreateError, FileError, JoinError, OpenError, ProcessesError};
 use crate::hierarchy::{Hierarchies, HierarchyKind, Layout};
 use crate::systemd::unit::Unit;
 
@@ -107,14 +107,14 @@ impl Cgroup {
         let layout = hierarchies.layout();
         match driver {
             Driver::Cgroupfs => {
-                let directories = create::directories(hierarchies, path, owner)?;
+                let created = create::directories(hierarchies, path, owner)?;
                 Ok(Self {
                     layout,
                     driver,
                     unit: None,
-                    directories: OnceCell::from(directories),
+                    directories: OnceCell::from(created.directories),
                     pending: RefCell::new(None),
-                    fresh: Cell::new(true),
+                    fresh: Cell::new(created.fresh),
                 })
             }
             Driver::Systemd => Ok(Self {
@@ -174,11 +174,23 @@ impl Cgroup {
         let raw = pid.as_raw_nonzero().get();
         let text = raw.to_string();
         for directory in self.directories() {
-            directory
-                .write("cgroup.procs", &text)
-                .map_err(|source| AttachError::File { pid: raw, source })?;
+            match directory.write("cgroup.procs", &text) {
+                Ok(()) => continue,
+                Err(e) if e.errno() == Some(libc::EBUSY) => add_below(directory, &text, e),
+                Err(e) => Err(e),
+            }
+            .map_err(|source| AttachError::File { pid: raw, source })?;
         }
         Ok(())
+    }
+
+    /// The v2 directory that a process of the container is in, this one or one below, for
+    /// `CLONE_INTO_CGROUP` when [`Cgroup::directory`] answers EBUSY: a container that manages
+    /// groups of its own keeps its processes below.
+    pub fn directory_with(&self, process: Pid) -> Option<OwnedFd> {
+        let path = find(&self.unified()?.path, process.as_raw_nonzero().get())?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, rustix::fs::Mode::empty()).ok()
     }
 
     /// The first process of a systemd scope: it starts the unit, and the limits that waited follow.
@@ -293,6 +305,25 @@ impl Cgroup {
     }
 }
 
+/// A v2 group that has limited children takes no process itself: a container that manages
+/// groups of its own. Then a newcomer goes to where its first process is.
+fn add_below(group: &Directory, pid: &str, error: FileError) -> Result<(), FileError> {
+    let first = group.processes()?.first().copied();
+    match first.and_then(|first| find(&group.path, first)) {
+        Some(path) => Directory::new(group.kind.clone(), path).write("cgroup.procs", pid),
+        None => Err(error),
+    }
+}
+
+/// The directory that a process is in, here or below.
+fn find(path: &Path, pid: i32) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    if text.lines().any(|line| line.parse() == Ok(pid)) {
+        return Some(path.to_owned());
+    }
+    children(path).iter().find_map(|child| find(child, pid))
+}
+
 /// Open files through which a single-threaded process puts itself into a group.
 #[derive(Debug)]
 pub struct Joiner {
@@ -319,7 +350,7 @@ impl Joiner {
     pub fn explain(&self, error: JoinError) -> AttachError {
         AttachError::File {
             pid: rustix::process::getpid().as_raw_nonzero().get(),
-            source: crate::error::FileError::Write {
+            source: FileError::Write {
                 path: self.path(error.index).unwrap_or(Path::new("")).to_owned(),
                 value: "0".to_owned(),
                 source: io::Error::from(error.errno),

@@ -9,17 +9,24 @@ use rustix::fs::{Mode, mkdir};
 use rustix::io::Errno;
 
 use crate::cgroup::Owner;
-use crate::directory::Directory;
+use crate::directory::{Directory, is_absent};
 use crate::error::{CreateError, FileError};
 use crate::hierarchy::{Hierarchies, HierarchyKind, HierarchyMount, Layout};
 use crate::systemd::unit::is_systemds;
+
+/// The directory in every hierarchy.
+pub(crate) struct Created {
+    pub(crate) directories: Vec<Directory>,
+    /// Whether none of them was there before.
+    pub(crate) fresh: bool,
+}
 
 /// Makes the directory in every hierarchy; on failure nothing that was made stays.
 pub(crate) fn directories(
     hierarchies: &Hierarchies,
     path: &Path,
     owner: Option<Owner>,
-) -> Result<Vec<Directory>, CreateError> {
+) -> Result<Created, CreateError> {
     check(path)?;
     let mut made = Made::default();
     let mut directories = Vec::with_capacity(hierarchies.mounts().len());
@@ -33,7 +40,8 @@ pub(crate) fn directories(
             }
         }
     }
-    Ok(directories)
+    let fresh = directories.iter().all(|d| made.0.contains(&d.path));
+    Ok(Created { directories, fresh })
 }
 
 /// The directories of a systemd scope, whose control group systemd has named. It makes those of
@@ -171,11 +179,20 @@ fn ancestors(
     Ok(())
 }
 
-/// An existing directory is taken over when nobody is in it.
+/// An existing directory is taken over when nobody is in it, as it is but not frozen: what was
+/// left so would freeze the next container too.
 fn unused(directory: &Directory) -> Result<(), CreateError> {
-    match directory.processes()?.first() {
-        None => Ok(()),
-        Some(&process) => Err(CreateError::Occupied { path: directory.path.clone(), process }),
+    if let Some(&process) = directory.processes()?.first() {
+        return Err(CreateError::Occupied { path: directory.path.clone(), process });
+    }
+    let (file, thawed) = match &directory.kind {
+        HierarchyKind::Unified => ("cgroup.freeze", "0"),
+        kind if kind.has("freezer") => ("freezer.state", "THAWED"),
+        _ => return Ok(()),
+    };
+    match directory.write(file, thawed) {
+        Err(error) if !is_absent(&error) => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use super::set::{Files, invalid};
 use crate::cgroup::Cgroup;
 use crate::directory::Directory;
 use crate::error::ApplyError;
-use crate::hierarchy::HierarchyKind;
+use crate::hierarchy::{HierarchyKind, Layout};
 
 pub(super) fn apply(cgroup: &Cgroup, limits: &[LinuxHugepageLimit]) -> Result<(), ApplyError> {
     if limits.is_empty() {
@@ -14,7 +14,14 @@ pub(super) fn apply(cgroup: &Cgroup, limits: &[LinuxHugepageLimit]) -> Result<()
     }
     let directory = match cgroup.controller("hugetlb") {
         Some(directory) => Some(directory),
-        None => cgroup.unified().filter(|d| super::v2::enable_for(d, "hugetlb")),
+        None if cgroup.layout() == Layout::V2 => {
+            cgroup.unified().filter(|d| super::v2::enable_for(d, "hugetlb"))
+        }
+        // On a hybrid machine nobody may have handed it down yet; zero limits are not worth that.
+        None => {
+            let wanted = limits.iter().any(|l| l.limit != 0);
+            cgroup.unified().filter(|d| wanted && super::v2::enable_for(d, "hugetlb"))
+        }
     };
     for (index, limit) in limits.iter().enumerate() {
         one(directory, index, limit)?;

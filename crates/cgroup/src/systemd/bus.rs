@@ -103,13 +103,16 @@ impl Connection {
         for digit in uid.bytes() {
             line.push_str(&format!("{digit:02x}"));
         }
-        line.push_str("\r\n");
+        // BEGIN goes with it: systemd's own server would read a first message that arrives along
+        // with a later BEGIN into its buffer, and leave it there until there is more to read.
+        line.push_str("\r\nBEGIN\r\n");
         self.send(line.as_bytes())?;
         let answer = self.line()?;
-        if !answer.starts_with("OK ") {
-            return Err(SystemdError::Authentication { answer });
+        if answer.starts_with("OK ") {
+            Ok(())
+        } else {
+            Err(SystemdError::Authentication { answer })
         }
-        self.send(b"BEGIN\r\n")
     }
 
     fn line(&mut self) -> Result<String, SystemdError> {

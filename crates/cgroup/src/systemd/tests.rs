@@ -238,3 +238,31 @@ fn paths_of_the_systemd_driver_name_a_unit_and_its_slice() {
         assert!(unit(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_real_bus_daemon_takes_our_greeting_and_answers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("bus");
+    let daemon = std::process::Command::new("dbus-daemon")
+        .args(["--session", "--nofork", "--nosyslog"])
+        .arg(format!("--address=unix:path={}", path.display()))
+        .spawn();
+    let Ok(mut daemon) = daemon else {
+        eprintln!("SKIPPED: dbus-daemon is not installed");
+        return;
+    };
+    let begin = std::time::Instant::now();
+    while UnixStream::connect(&path).is_err() && begin.elapsed().as_secs() < 10 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let endpoint = Endpoint { path, peer: Peer::Bus };
+    // No systemd is on this bus; that it says so means that everything before was understood.
+    let error = Manager::connect(&[endpoint]).expect_err("no systemd there");
+    daemon.kill().expect("killed");
+    daemon.wait().expect("waited");
+    assert!(
+        matches!(&error, SystemdError::Method { method: "Subscribe", name, .. }
+            if name.starts_with("org.freedesktop.DBus.Error.")),
+        "{error}"
+    );
+}

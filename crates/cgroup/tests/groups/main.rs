@@ -5,5 +5,6 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 mod common;
+mod systemd;
 mod v1;
 mod v2;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use berth_cgroup::{
     ApplyError, Cgroup, CreateError, Driver, ErrorKind, FreezerState, Hierarchies, HierarchyKind,
-    Layout,
+    Layout, scope,
 };
 use berth_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxHugepageLimit, LinuxMemory, LinuxPids,
@@ -116,7 +116,6 @@ fn limits_arrive_in_the_kernels_files_and_updates_in_either_direction_too() {
         "cpu": {"shares": 512, "quota": 50000, "period": 100000, "burst": 10000,
                 "cpus": "0", "mems": "0"},
         "pids": {"limit": 33},
-        "blockIO": {"weight": 300},
         "hugepageLimits": [{"pageSize": "2MB", "limit": 0}],
     }));
     let check = |pairs: &[(&str, &str, &str)]| {
@@ -134,7 +133,6 @@ fn limits_arrive_in_the_kernels_files_and_updates_in_either_direction_too() {
         ("cpu", "cpu.cfs_burst_us", "10000"),
         ("cpuset", "cpuset.cpus", "0"),
         ("pids", "pids.max", "33"),
-        ("blkio", "blkio.bfq.weight", "300"),
     ]);
     // Up beyond the old sum, quota and period at once, burst beyond the old quota.
     apply(serde_json::json!({
@@ -163,6 +161,18 @@ fn limits_arrive_in_the_kernels_files_and_updates_in_either_direction_too() {
     assert_eq!(statistics.memory.usage.limit, u64::MAX);
     assert_eq!(statistics.memory.swap.limit, u64::MAX);
     check(&[("cpu", "cpu.cfs_quota_us", "-1")]);
+}
+
+#[test]
+fn a_weight_is_written_where_the_scheduler_is_and_refused_by_name_elsewhere() {
+    let Some(group) = group("weight") else { return };
+    match group.cgroup.apply(&resources(serde_json::json!({"blockIO": {"weight": 300}}))) {
+        Ok(()) => assert_eq!(value(&group, "blkio", "blkio.bfq.weight"), "300"),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("blockIO.weight"), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -208,12 +218,19 @@ fn hugetlb_limits_are_set_where_the_controller_is_or_tolerated_at_zero() {
         hugepage_limits: vec![LinuxHugepageLimit { page_size: "2MB".to_owned(), limit }],
         ..LinuxResources::default()
     };
+    let root = group
+        .cgroup
+        .paths()
+        .find(|(k, _)| **k == HierarchyKind::Unified)
+        .and_then(|(_, p)| p.parent())
+        .map(Path::to_owned);
+    let lists = |file: &str| {
+        let text = root.as_ref().map(|r| std::fs::read_to_string(r.join(file)));
+        text.is_some_and(|t| t.is_ok_and(|t| t.contains("hugetlb")))
+    };
+    let (offered, enabled) = (lists("cgroup.controllers"), lists("cgroup.subtree_control"));
     group.cgroup.apply(&limit(0)).expect("zero is tolerated");
-    let unified = group.cgroup.paths().find(|(k, _)| **k == HierarchyKind::Unified);
-    let offered = unified.is_some_and(|(_, p)| {
-        let parent = p.parent().expect("a parent").join("cgroup.controllers");
-        std::fs::read_to_string(parent).is_ok_and(|c| c.contains("hugetlb"))
-    });
+    assert_eq!(lists("cgroup.subtree_control"), enabled, "zero limits change nothing");
     match group.cgroup.apply(&limit(4 << 20)) {
         Ok(()) => {
             let usage = group.cgroup.statistics().expect("read").hugetlb["2MB"].clone();
@@ -223,6 +240,11 @@ fn hugetlb_limits_are_set_where_the_controller_is_or_tolerated_at_zero() {
             assert!(!offered, "{error}");
             assert_eq!(error.kind(), ErrorKind::Unsupported);
         }
+    }
+    drop(group);
+    // The limit had to be handed down by the root; the machine gets it back as it was.
+    if let (Some(root), false, true) = (&root, enabled, lists("cgroup.subtree_control")) {
+        std::fs::write(root.join("cgroup.subtree_control"), "-hugetlb").expect("restored");
     }
 }
 
@@ -407,4 +429,50 @@ fn the_v2_part_of_a_hybrid_machine_has_its_directory_for_clone() {
         Layout::Hybrid => assert!(group.cgroup.directory().is_some()),
         _ => assert!(group.cgroup.directory().is_none()),
     }
+}
+
+#[test]
+fn a_group_left_frozen_and_without_limits_is_taken_over_thawed() {
+    let Some(h) = v1_machine() else { return };
+    let cgroup = Cgroup::create(&h, &path("left"), Driver::Cgroupfs, None).expect("created");
+    cgroup.freeze().expect("frozen");
+    drop(cgroup);
+    let cgroup = Cgroup::create(&h, &path("left"), Driver::Cgroupfs, None).expect("taken over");
+    assert_eq!(cgroup.freezer_state().expect("read"), FreezerState::Thawed);
+    let r = LinuxResources { devices: vec![deny_all()], ..LinuxResources::default() };
+    cgroup.apply(&r).expect("applied");
+    let devices = cgroup.paths().find(|(k, _)| k.has("devices")).expect("devices").1;
+    let list = std::fs::read_to_string(devices.join("devices.list")).expect("read");
+    assert!(list.contains("c 1:3 rwm") && !list.contains("a *:*"), "{list}");
+    cgroup.remove().expect("removed");
+}
+
+#[test]
+fn a_scope_of_its_own_holds_the_process_and_is_removed_after_it() {
+    let Some(h) = v1_machine() else { return };
+    if Path::new("/run/systemd/system").is_dir() {
+        eprintln!("SKIPPED: systemd runs this machine");
+        return;
+    }
+    let name = format!("test-{}", std::process::id());
+    let mount = h.mounts().iter().find(|m| m.kind == HierarchyKind::Named("systemd".to_owned()));
+    let Some(mount) = mount else {
+        eprintln!("SKIPPED: no name=systemd hierarchy");
+        return;
+    };
+    let dir = mount.mount_point.join(format!("berth-monitor-{name}"));
+    // This thread alone moves, which is enough to see it there.
+    assert_eq!(
+        scope::enter_own_scope(&name).expect("entered"),
+        scope::Scope::Directory(dir.clone())
+    );
+    let own = std::fs::read_to_string("/proc/thread-self/cgroup").expect("read");
+    assert!(own.contains(&format!("name=systemd:/berth-monitor-{name}")), "{own}");
+    scope::remove(&name).expect("still in use");
+    assert!(dir.exists());
+    let tasks = mount.mount_point.join(mount.own_path.strip_prefix("/").expect("absolute"));
+    std::fs::write(tasks.join("tasks"), "0").expect("moved back");
+    scope::remove(&name).expect("removed");
+    assert!(!dir.exists());
+    assert!(scope::enter_own_scope("../x").is_err());
 }

@@ -183,3 +183,37 @@ fn an_update_below_the_usage_is_refused_when_that_is_asked_for() {
     let error = group.cgroup.apply(&r).expect_err("refused");
     assert!(matches!(error, ApplyError::BelowUsage { .. }), "{error}");
 }
+
+#[test]
+fn a_container_that_manages_groups_of_its_own_takes_newcomers_where_its_process_is() {
+    let Some(mut group) = group("nest") else { return };
+    let dir = directory(&group);
+    let first = group.run("while :; do sleep 1; done");
+    std::fs::create_dir(dir.join("init")).expect("made");
+    until("all have moved", || {
+        for pid in group.cgroup.processes().expect("listed") {
+            let _ = std::fs::write(dir.join("init/cgroup.procs"), pid.to_string());
+        }
+        std::fs::write(dir.join("cgroup.subtree_control"), "+memory").is_ok()
+    });
+    let mut other = std::process::Command::new("sleep").arg("1000").spawn().expect("spawned");
+    let pid = rustix::process::Pid::from_child(&other);
+    group.cgroup.add_process(pid).expect("added below");
+    let own = std::fs::read_to_string(format!("/proc/{}/cgroup", other.id())).expect("read");
+    assert!(own.trim().ends_with("/init"), "{own}");
+    let first = rustix::process::Pid::from_raw(first).expect("a process");
+    assert!(group.cgroup.directory_with(first).is_some());
+    group.cgroup.kill_all(Signal::KILL).expect("killed");
+    other.wait().expect("waited");
+}
+
+#[test]
+fn a_group_left_frozen_is_thawed_for_the_next_container() {
+    let Some(h) = machine(Machine::V2) else { return };
+    let cgroup = Cgroup::create(&h, &path("left"), Driver::Cgroupfs, None).expect("created");
+    cgroup.freeze().expect("frozen");
+    drop(cgroup);
+    let cgroup = Cgroup::create(&h, &path("left"), Driver::Cgroupfs, None).expect("taken over");
+    assert_eq!(cgroup.freezer_state().expect("read"), FreezerState::Thawed);
+    cgroup.remove().expect("removed");
+}
