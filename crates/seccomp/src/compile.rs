@@ -22,6 +22,7 @@ use berth_spec::runtime::{LinuxSeccomp, SeccompAction};
 
 use crate::architecture::{Architecture, Named};
 use crate::assembler::{Assembler, Position, Test};
+use crate::condition::Condition;
 use crate::filter::{Filter, Flags, MAX_INSTRUCTIONS};
 use crate::ranges::{Outcome, Range, ranges};
 use crate::rules::Rules;
@@ -222,7 +223,7 @@ impl<'a> Search<'a> {
             let Some(rule) = self.rules.list.get(attempt.rule) else { continue };
             if let Some(case) = attempt.case {
                 let then = assembler.answer(rule.verdict);
-                next = case.emit(assembler, width, then, next);
+                next = Condition::selects(case).emit(assembler, width, then, next);
                 continue;
             }
             for conditions in rule.alternatives.iter().rev() {

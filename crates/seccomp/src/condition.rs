@@ -9,6 +9,7 @@ use berth_spec::runtime::{LinuxSeccompArg, SeccompOperator};
 use crate::architecture::Width;
 use crate::assembler::{Assembler, Position, Test};
 use crate::compile::CompileError;
+use crate::multiplexed::Case;
 
 /// Where the arguments begin in the kernel's `struct seccomp_data`.
 const ARGUMENTS: u32 = 16;
@@ -61,14 +62,13 @@ impl Condition {
         })
     }
 
-    /// That the first argument's bits in `mask` are `value`: how a call that stands for many says
-    /// which one is meant.
-    pub(crate) fn selects(value: u32, mask: u32) -> Self {
+    /// That the first argument names `case`.
+    pub(crate) fn selects(case: Case) -> Self {
         Self {
             argument: 0,
             operator: SeccompOperator::MaskedEqual,
-            value: u64::from(value).into(),
-            mask: u64::from(mask).into(),
+            value: u64::from(case.value).into(),
+            mask: u64::from(case.mask).into(),
         }
     }
 

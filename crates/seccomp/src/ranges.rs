@@ -1,8 +1,7 @@
 //! What happens to each number of an architecture, as ranges of numbers that are treated alike.
 
 use crate::architecture::{Architecture, Width};
-use crate::condition::Condition;
-use crate::multiplexed;
+use crate::multiplexed::{self, Case};
 use crate::rules::{Rule, Rules};
 use crate::table::{ARM_PRIVATE, Row, X32_BIT};
 use crate::verdict::Verdict;
@@ -26,8 +25,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Attempt {
     /// The rule's place among all.
     pub(crate) rule: usize,
-    /// The call is one case of this number: this condition takes the place of the rule's own.
-    pub(crate) case: Option<Condition>,
+    /// The call is one case of this number: that takes the place of the rule's own conditions.
+    pub(crate) case: Option<Case>,
 }
 
 /// The numbers from `first` to the next range's.
@@ -168,7 +167,7 @@ impl Calls {
         if rule.redundant || (conditional && rule.verdict.lets_pass()) {
             return;
         }
-        if let Some((number, case)) = multiplexed::case(row.name, architecture) {
+        if let Some((number, case)) = multiplexed::case(row.name(), architecture) {
             let attempt = Attempt { rule: index, case: Some(case) };
             self.list.push(Call { number, conditional: true, hidden: conditional, attempt });
         }

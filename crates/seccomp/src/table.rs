@@ -1,8 +1,9 @@
 //! System call numbers of every architecture that a filter can be compiled for.
 //!
-//! One row a name, one column an architecture (in the order of [`Architecture`]'s variants), sorted
-//! by name in byte order so that a look-up is a binary search. The numbers are those of Linux 6.17's
-//! headers; x32's are without [`X32_BIT`], which every x32 call carries. This module must not know
+//! One row a name, one column an architecture (in the order of [`Architecture`]'s variants). The
+//! numbers are those of Linux 6.17's headers; x32's are without [`X32_BIT`], which every x32 call
+//! carries. Names stand in the rows themselves rather than behind pointers, so that the table needs
+//! no relocation and costs a process that never looks at it no memory. This module must not know
 //! what a profile is.
 
 use crate::architecture::Architecture;
@@ -19,11 +20,14 @@ const COLUMNS: usize = 6;
 /// Marks a call that an architecture does not have.
 const NO: u32 = u32::MAX;
 
+/// The longest name.
+const LONGEST: usize = 28;
+
 /// The numbers of one system call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
-    /// The call's name, as the kernel's headers spell it.
-    pub(crate) name: &'static str,
+    /// The call's name, as the kernel's headers spell it, filled up with zeros.
+    name: [u8; LONGEST],
     numbers: [u32; COLUMNS],
 }
 
@@ -37,16 +41,74 @@ impl Row {
             (number, _) => Some(number),
         }
     }
+
+    /// The call's name.
+    pub(crate) fn name(&self) -> &[u8] {
+        let end = self.name.iter().position(|&byte| byte == 0).unwrap_or(LONGEST);
+        self.name.get(..end).unwrap_or_default()
+    }
 }
 
 /// Finds a call by its name.
 pub(crate) fn look_up(name: &str) -> Option<&'static Row> {
-    let index = ROWS.binary_search_by(|row| row.name.cmp(name)).ok()?;
-    ROWS.get(index)
+    let mut padded = [0; LONGEST];
+    padded.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    let mut slot = hash(&padded);
+    loop {
+        let row = ROWS.get(usize::from(*INDEX.get(slot)?))?;
+        if row.name == padded {
+            return Some(row);
+        }
+        slot = (slot + 1) % SLOTS;
+    }
 }
 
-const fn row(name: &'static str, numbers: [u32; COLUMNS]) -> Row {
-    Row { name, numbers }
+/// How many places the index has: twice as many as there are names, or more, so that a search soon
+/// meets an empty one.
+const SLOTS: usize = 1024;
+
+/// Marks an empty place of the index.
+const EMPTY: u16 = u16::MAX;
+
+/// Where each name's row is, at the place of the name's hash or the next free one behind it.
+static INDEX: [u16; SLOTS] = index();
+
+#[expect(clippy::indexing_slicing, reason = "runs at compile time, where a panic is an error")]
+const fn index() -> [u16; SLOTS] {
+    let mut index = [EMPTY; SLOTS];
+    let mut row = 0;
+    while row < ROWS.len() {
+        let mut slot = hash(&ROWS[row].name);
+        while index[slot] != EMPTY {
+            slot = (slot + 1) % SLOTS;
+        }
+        index[slot] = row as u16;
+        row += 1;
+    }
+    index
+}
+
+/// The place of a name in the index: FNV-1a.
+#[expect(clippy::indexing_slicing, reason = "const functions have no iterators")]
+const fn hash(name: &[u8; LONGEST]) -> usize {
+    let mut hash = 0x811c_9dc5_u32;
+    let mut place = 0;
+    while place < LONGEST && name[place] != 0 {
+        hash = (hash ^ name[place] as u32).wrapping_mul(0x0100_0193);
+        place += 1;
+    }
+    (hash ^ (hash >> 16)) as usize % SLOTS
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs at compile time, where a panic is an error")]
+const fn row(name: &str, numbers: [u32; COLUMNS]) -> Row {
+    let mut padded = [0; LONGEST];
+    let mut place = 0;
+    while place < name.len() {
+        padded[place] = name.as_bytes()[place];
+        place += 1;
+    }
+    Row { name: padded, numbers }
 }
 
 /// x86_64, x86, x32, aarch64, arm, riscv64.
@@ -543,12 +605,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_sorted_by_name_so_that_look_up_finds_each() {
-        assert!(ROWS.windows(2).all(|pair| pair[0].name < pair[1].name));
-        assert!(
-            ROWS.iter().all(|row| look_up(row.name).is_some_and(|found| found.name == row.name))
-        );
-        assert!(look_up("no_such_call").is_none());
+    fn every_name_stands_once_and_is_found() {
+        assert!(ROWS.is_sorted_by(|one, next| one.name() < next.name()));
+        for row in ROWS {
+            let name = std::str::from_utf8(row.name()).expect("plain letters");
+            let found = look_up(name).expect("is in the table");
+            assert!(std::ptr::eq(found, row), "{name}");
+        }
+        for unknown in ["", "no_such_call", "reads", "rea", "sched_rr_get_interval_time64x"] {
+            assert!(look_up(unknown).is_none(), "{unknown:?}");
+        }
     }
 
     #[test]

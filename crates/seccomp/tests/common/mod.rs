@@ -1,6 +1,6 @@
 //! What the tests share: an interpreter of the kernel's machine, and profiles written briefly.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![expect(dead_code, reason = "each test program uses its own part")]
 
 use berth_seccomp::{Architecture, Instruction};
 use berth_spec::runtime::{
