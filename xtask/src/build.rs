@@ -28,7 +28,10 @@ pub fn dist() -> anyhow::Result<PathBuf> {
     for package in SHIPPED {
         command.args(["--package", package]);
     }
-    command.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    // The C library's own symbols and our unwind tables serve nobody in a program that aborts.
+    let flags =
+        "-C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,--strip-all";
+    command.env("RUSTFLAGS", flags);
     run(&mut command)?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace_root().join("target"), PathBuf::from);

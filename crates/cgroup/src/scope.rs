@@ -5,11 +5,12 @@
 //! only tracks processes: `name=systemd` on v1 and hybrid machines, else v2. Nothing is limited.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use crate::directory::{Directory, is_absent};
+use crate::directory::{Directory, children, is_absent};
 use crate::error::{DetectError, ErrorKind, FileError};
 use crate::hierarchy::{Hierarchies, HierarchyKind, HierarchyMount};
 use crate::remove::remove_tree;
@@ -114,12 +115,42 @@ pub fn remove(name: &str) -> Result<(), ScopeError> {
     }
 }
 
+/// Removes the scopes of monitors that were killed: those that nobody is in and that are older than
+/// `age`, so that one is not taken from a monitor that is about to enter it. Gives their names.
+pub fn remove_stale(age: Duration) -> Result<Vec<String>, ScopeError> {
+    if manager::is_booted() {
+        return Ok(Vec::new());
+    }
+    let parent = match directory(&Hierarchies::detect()?, "") {
+        Ok(parent) => parent,
+        Err(ScopeError::NoHierarchy) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut removed = Vec::new();
+    for path in children(&parent.path) {
+        let name =
+            path.file_name().and_then(|name| name.to_str()).and_then(|n| n.strip_prefix(PREFIX));
+        let Some(name) = name else { continue };
+        let is_old = std::fs::metadata(&path)
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|made| made.elapsed().is_ok_and(|elapsed| elapsed >= age));
+        // A group with a process in it cannot be removed, which is what tells them apart.
+        if is_old && rustix::fs::rmdir(&path).is_ok() {
+            removed.push(name.to_owned());
+        }
+    }
+    Ok(removed)
+}
+
+/// What the name of a monitor's group begins with.
+const PREFIX: &str = "berth-monitor-";
+
 fn group_name(name: &str) -> Result<String, ScopeError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if name.is_empty() || !name.bytes().all(plain) {
         return Err(ScopeError::Name { name: name.to_owned() });
     }
-    Ok(format!("berth-monitor-{name}"))
+    Ok(format!("{PREFIX}{name}"))
 }
 
 fn directory(hierarchies: &Hierarchies, group: &str) -> Result<Directory, ScopeError> {

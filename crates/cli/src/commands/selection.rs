@@ -1,0 +1,105 @@
+//! Commands on several things: which they are, and going on when one of them fails.
+
+use berth_engine::view::ContainerStatus;
+use berth_engine::{Engine, ErrorKind, ListFilter};
+
+use crate::args::container::{CidFiles, Selection};
+use crate::failure::{FAILED, Failure};
+use crate::output;
+
+/// The containers that a command is about: those named, those in ID files, or all that `fits`.
+pub async fn containers(
+    engine: &Engine,
+    selection: &Selection,
+    files: Option<&CidFiles>,
+    fits: impl Fn(ContainerStatus) -> bool,
+) -> Result<Vec<String>, Failure> {
+    let mut names = selection.containers.clone();
+    for file in files.map(|files| files.files.as_slice()).unwrap_or_default() {
+        let id = std::fs::read_to_string(file)
+            .map_err(|error| Failure::while_doing(format!("reading {}", file.display()), &error))?;
+        names.push(id.trim().to_owned());
+    }
+    if selection.all {
+        return all(engine, fits).await;
+    }
+    if names.is_empty() {
+        return Err(Failure::invalid("no container is named").with_hint("--all takes all of them"));
+    }
+    Ok(names)
+}
+
+/// The IDs of all containers whose state `fits`.
+pub async fn all(
+    engine: &Engine,
+    fits: impl Fn(ContainerStatus) -> bool,
+) -> Result<Vec<String>, Failure> {
+    let list = engine.list(ListFilter { all: true, ..ListFilter::default() }).await?;
+    Ok(list.into_iter().filter(|it| fits(it.state.status)).map(|it| it.id).collect())
+}
+
+/// Counts what failed while the rest goes on.
+#[derive(Debug, Default)]
+pub struct Tally {
+    failed: Option<u8>,
+}
+
+impl Tally {
+    /// Takes a result: a failure is printed and remembered.
+    pub fn take<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
+        self.take_with(result, Failure::exit_code)
+    }
+
+    /// The same, for commands that tell by their exit code what failed.
+    pub fn take_with<T>(
+        &mut self,
+        result: Result<T, Failure>,
+        code: impl Fn(&Failure) -> u8,
+    ) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(failure) => {
+                output::failure(&failure);
+                let code = code(&failure);
+                self.failed = Some(match self.failed {
+                    None => code,
+                    Some(before) if before == code => code,
+                    Some(_) => FAILED,
+                });
+                None
+            }
+        }
+    }
+
+    /// What the command exits with: 0, or the code that all failures have in common.
+    pub fn exit_code(&self) -> u8 {
+        self.failed.unwrap_or(0)
+    }
+}
+
+/// The exit codes of `rm`, `rmi` and `volume rm`: 1 for what is not there, 2 for what is in use.
+pub fn removal_code(failure: &Failure) -> u8 {
+    match failure.kind() {
+        ErrorKind::NotFound => 1,
+        ErrorKind::Conflict => 2,
+        _ => failure.exit_code(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_one_kind_keep_their_code() {
+        let missing = || Err::<(), _>(Failure::new(ErrorKind::NotFound, "no such thing"));
+        let mut tally = Tally::default();
+        assert_eq!(tally.exit_code(), 0);
+        assert_eq!(tally.take(Ok(1)), Some(1));
+        assert_eq!(tally.take_with(missing(), removal_code), None);
+        assert_eq!(tally.exit_code(), 1);
+        let used = Err::<(), _>(Failure::new(ErrorKind::Conflict, "in use"));
+        tally.take_with(used, removal_code);
+        assert_eq!(tally.exit_code(), 125);
+    }
+}

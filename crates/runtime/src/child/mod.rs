@@ -1,0 +1,299 @@
+//! The new process, from its birth to the program (runtime.md, "Lifecycle").
+//!
+//! Everything here runs between clone and exec: it makes system calls, allocates nothing, takes no
+//! lock, and tells its maker over a socket which step failed. What it does was worked out before
+//! (`plan`); this module knows no configuration.
+
+pub(crate) mod channel;
+mod copy_up;
+mod devices;
+mod home;
+mod hook;
+pub(crate) mod identity;
+mod mount;
+mod namespaces;
+mod resolve;
+mod rootfs;
+pub(crate) mod step;
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::plan::{Gate, Plan, RootPlan};
+use crate::sys;
+use channel::Word;
+use hook::Stage;
+use step::{At as _, Failure, Step};
+
+/// The exit code of a process that did not become the program.
+const FAILED: i32 = 1;
+
+/// Becomes the container's process. Never returns.
+pub(crate) fn run(plan: &mut Plan, socket: BorrowedFd<'_>) -> ! {
+    for &descriptor in &plan.close {
+        sys::close_number(descriptor);
+    }
+    // What the maker ignores or blocks is no business of the program's.
+    for signal in 1..32 {
+        sys::default_signal(signal);
+    }
+    sys::unblock_signals();
+    rustix::process::umask(Mode::empty());
+    let mut home = [0u8; 1024];
+    let mut environment = std::mem::take(&mut plan.process.environment);
+    let program = Program { environment: &mut environment, home: &mut home };
+    if let Err(failure) = set_up(plan, socket, program) {
+        channel::report_failure(socket, &failure);
+    }
+    sys::exit_now(FAILED)
+}
+
+/// What is still added to the program's environment.
+struct Program<'a> {
+    environment: &'a mut sys::Pointers,
+    home: &'a mut home::Buffer,
+}
+
+/// The process is no use without its maker, until that has let it go.
+fn orphaned() -> ! {
+    sys::exit_now(FAILED)
+}
+
+fn set_up<'p>(
+    plan: &'p Plan,
+    socket: BorrowedFd<'_>,
+    program: Program<'_>,
+) -> Result<(), Failure<'p>> {
+    let mut buffer = [0u8; channel::LIMIT];
+    if plan.namespaces.map_ids && channel::hear(socket, Word::Mapped, &mut buffer).is_none() {
+        orphaned();
+    }
+    namespaces::become_root(plan)?;
+    sys::set_dumpable(false).at(Step::BecomeRoot, b"")?;
+    let mut told = 0;
+    if plan.cgroup.wait {
+        match channel::hear(socket, Word::Cgroup, &mut buffer) {
+            Some(heard) => told = heard.payload.len(),
+            None => orphaned(),
+        }
+    } else if let Some(joiner) = &plan.cgroup.joiner {
+        joiner.join().map_err(|error| Failure::new(Step::Cgroup, b"", error.errno))?;
+    }
+    // The payload of a word begins after its number and the process id.
+    let cgroups = buffer.get(5..5 + told).unwrap_or_default();
+    namespaces::join(&plan.namespaces)?;
+    namespaces::make(&plan.namespaces)?;
+    sys::new_session().at(Step::Session, b"")?;
+    if let Some(name) = &plan.keyring {
+        match sys::join_session_keyring(name) {
+            // Keyrings are an option of the kernel, and some sandboxes forbid them.
+            Ok(()) | Err(Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(Failure::new(Step::Keyring, name.to_bytes(), errno)),
+        }
+    }
+    let mut procfs = None;
+    let pid;
+    let slave = match &plan.root {
+        RootPlan::Make(root_plan) => {
+            let root = rootfs::assemble(root_plan, cgroups)?;
+            pid = create_hooks(plan, socket)?;
+            let slave = terminal(plan, root.as_fd())?;
+            if let Some(slave) = &slave {
+                devices::bind_console(slave, root.as_fd())?;
+            }
+            names(plan)?;
+            if !plan.sysctls.is_empty() || !plan.process.labels.is_empty() {
+                procfs = Some(open_procfs(root.as_fd())?);
+            }
+            sysctls(plan, procfs.as_ref())?;
+            rootfs::protect(root_plan, root.as_fd())?;
+            rootfs::change_root(root_plan, root.as_fd())?;
+            slave
+        }
+        other => {
+            if let RootPlan::Chroot { directory } = other {
+                rustix::process::fchdir(directory)
+                    .and_then(|()| rustix::process::chroot(c"."))
+                    .and_then(|()| rustix::process::chdir(c"/"))
+                    .at(Step::ChangeRoot, b"")?;
+            }
+            pid = create_hooks(plan, socket)?;
+            names(plan)?;
+            let root = open_root()?;
+            if !plan.sysctls.is_empty() || !plan.process.labels.is_empty() {
+                procfs = Some(open_procfs(root.as_fd())?);
+            }
+            sysctls(plan, procfs.as_ref())?;
+            terminal(plan, root.as_fd())?
+        }
+    };
+    take_terminal(slave)?;
+    if plan.process.needs_home {
+        // There is room for one more; see `ProcessPlan`.
+        program.environment.push(home::variable(plan.process.uid, program.home));
+    }
+    let image = Image { environment: program.environment, procfs: procfs.as_ref() };
+    finish(plan, socket, &image, pid)
+}
+
+/// Lets the hooks of the runtime's side run, and runs those of the container's side.
+fn create_hooks<'p>(plan: &'p Plan, socket: BorrowedFd<'_>) -> Result<i32, Failure<'p>> {
+    if !plan.hooks.runtime && plan.hooks.create_container.is_empty() {
+        return Ok(0);
+    }
+    let mut buffer = [0u8; channel::LIMIT];
+    channel::report_mounted(socket);
+    let Some(heard) = channel::hear(socket, Word::Hooks, &mut buffer) else { orphaned() };
+    let pid = heard.pid;
+    hook::run_all(&plan.hooks.create_container, Stage::CreateContainer, pid)?;
+    Ok(pid)
+}
+
+fn names(plan: &Plan) -> Result<(), Failure<'_>> {
+    if let Some(name) = &plan.hostname {
+        rustix::system::sethostname(name).at(Step::Hostname, name)?;
+    }
+    if let Some(name) = &plan.domainname {
+        rustix::system::setdomainname(name).at(Step::Domainname, name)?;
+    }
+    Ok(())
+}
+
+fn open_root() -> Result<OwnedFd, Failure<'static>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(c"/", flags, Mode::empty()).at(Step::OpenRoot, b"/")
+}
+
+/// A procfs that nothing is mounted over: an instance of our own, or the container's, proven to
+/// be one.
+fn open_procfs(root: BorrowedFd<'_>) -> Result<OwnedFd, Failure<'static>> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    if let Ok(own) = mount::new_file_system(c"proc", &[(c"source", c"proc")], 0) {
+        return Ok(own);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let procfs = resolve::open_without_links(root, c"/proc", flags).at(Step::Procfs, b"/proc")?;
+    let system = rustix::fs::fstatfs(&procfs).at(Step::Procfs, b"/proc")?;
+    if system.f_type as u64 == PROC_SUPER_MAGIC {
+        Ok(procfs)
+    } else {
+        Err(Failure::new(Step::Procfs, b"/proc", Errno::NODEV))
+    }
+}
+
+fn sysctls<'p>(plan: &'p Plan, procfs: Option<&OwnedFd>) -> Result<(), Failure<'p>> {
+    let Some(procfs) = procfs else { return Ok(()) };
+    for sysctl in &plan.sysctls {
+        let name = sysctl.path.to_bytes();
+        write_file(procfs, &sysctl.path, &sysctl.value).at(Step::Sysctl, name)?;
+    }
+    Ok(())
+}
+
+fn write_file(directory: &OwnedFd, path: &CStr, value: &[u8]) -> Result<(), Errno> {
+    let file =
+        rustix::fs::openat(directory, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, value).map(drop)
+}
+
+fn terminal<'p>(plan: &'p Plan, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Failure<'p>> {
+    let Some(terminal) = &plan.terminal else { return Ok(None) };
+    let owner = (plan.process.uid, plan.process.gid);
+    devices::open_terminal(terminal, root, owner).map(Some)
+}
+
+/// What the program is started with.
+struct Image<'a> {
+    environment: &'a sys::Pointers,
+    procfs: Option<&'a OwnedFd>,
+}
+
+fn take_terminal(slave: Option<OwnedFd>) -> Result<(), Failure<'static>> {
+    let Some(slave) = slave else { return Ok(()) };
+    rustix::process::ioctl_tiocsctty(&slave).at(Step::StandardStreams, b"")?;
+    for stream in 0..3 {
+        sys::duplicate_onto(&slave, stream).at(Step::StandardStreams, b"")?;
+    }
+    Ok(())
+}
+
+/// The way from a process with a root to one that executes the program.
+fn finish<'p>(
+    plan: &'p Plan,
+    socket: BorrowedFd<'_>,
+    image: &Image<'_>,
+    mut pid: i32,
+) -> Result<(), Failure<'p>> {
+    let process = &plan.process;
+    let entered = identity::enter_directory(process, matches!(plan.root, RootPlan::Make(_)))?;
+    identity::limits(process)?;
+    identity::give_streams(process);
+    let extra = identity::extra_capabilities(process);
+    identity::become_user(process, plan.namespaces.in_user_namespace(), extra)?;
+    identity::check_directory(process, entered)?;
+    let program = identity::find_program(process)?;
+    sys::close_on_exec_from(3 + process.preserve_fds).at(Step::Descriptors, b"")?;
+    for descriptor in 3..3 + process.preserve_fds {
+        sys::keep_on_exec(descriptor as i32).at(Step::PreserveDescriptor, b"")?;
+    }
+    let mut filtered = false;
+    if process.seccomp.as_ref().is_some_and(berth_seccomp::Filter::notifies) {
+        // The maker has to hand the listener over, so this cannot wait for the start.
+        filtered = true;
+        if let Some(listener) = identity::install_filter(process)? {
+            channel::send_listener(socket, listener.as_fd()).at(Step::SeccompListener, b"")?;
+        }
+    }
+    let mut buffer = [0u8; channel::LIMIT];
+    match channel::hear(socket, Word::Go, &mut buffer) {
+        Some(heard) => pid = if pid == 0 { heard.pid } else { pid },
+        None => orphaned(),
+    }
+    // From here on the socket's end means that the program is executed.
+    channel::report_ready(socket);
+    match &plan.gate {
+        Gate::Maker => start(plan, program, image, pid, filtered),
+        Gate::Fifo { fifo, errors } => {
+            let started = wait(fifo).and_then(|()| start(plan, program, image, pid, filtered));
+            if let Err(failure) = started {
+                let mut buffer = [0u8; 1024];
+                let _ = rustix::io::write(errors, channel::encode(&failure, &mut buffer));
+            }
+            sys::exit_now(FAILED)
+        }
+    }
+}
+
+fn wait(fifo: &OwnedFd) -> Result<(), Failure<'static>> {
+    let mut byte = [0u8; 1];
+    rustix::io::retry_on_intr(|| rustix::io::read(fifo, &mut byte)).at(Step::Wait, b"").map(drop)
+}
+
+fn start<'p>(
+    plan: &'p Plan,
+    program: &CStr,
+    image: &Image<'_>,
+    pid: i32,
+    filtered: bool,
+) -> Result<(), Failure<'p>> {
+    let process = &plan.process;
+    hook::run_all(&plan.hooks.start_container, Stage::StartContainer, pid)?;
+    if let Some(procfs) = image.procfs {
+        for (file, label) in &process.labels {
+            write_file(procfs, file, label).at(Step::Label, label)?;
+        }
+    }
+    if !filtered {
+        identity::install_filter(process)?;
+    }
+    let errno = sys::execve(program, &process.arguments, image.environment);
+    let step = match errno {
+        // Its interpreter is missing.
+        Errno::NOENT => Step::CommandNotFound,
+        _ => Step::CommandNotExecutable,
+    };
+    Err(Failure::new(step, process.candidates.first().map_or(b"", |c| c.to_bytes()), errno))
+}

@@ -1,0 +1,292 @@
+//! Carrying out one mount: detached first, with its options set, then attached by descriptor.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+use super::copy_up;
+use super::resolve::{self, Kind};
+use super::step::{At as _, Detail, Failure, Step};
+use crate::plan::mounts::CgroupMount;
+use crate::plan::options::ATTRIBUTE_RDONLY;
+use crate::plan::{BindSource, CgroupEntry, MountKind, MountPlan};
+use crate::sys::{self, MountAttributes, Reach};
+
+/// Where the container's cgroup is in each hierarchy, if that was told only after the clone:
+/// `label NUL path NUL`, for each.
+pub(crate) type CgroupPaths<'b> = &'b [u8];
+
+/// Makes a mount of the plan beneath `root`.
+pub(crate) fn make<'p>(
+    plan: &'p MountPlan,
+    root: BorrowedFd<'_>,
+    cgroups: CgroupPaths<'_>,
+) -> Result<(), Failure<'p>> {
+    match &plan.kind {
+        MountKind::FileSystem { .. } => file_system(plan, root),
+        MountKind::Bind { source, reach } => {
+            let mount = bind_source(source, *reach, &plan.destination)?;
+            let target = bind_target(&mount, plan, root)?;
+            set_options(&mount, plan)?;
+            attach(&mount, &target).at(Step::Mount, plan.destination.to_bytes())
+        }
+        MountKind::Cgroup(cgroup) => cgroup_mount(cgroup, plan, root, cgroups),
+    }
+}
+
+/// Attaches a detached mount over what `target` is.
+pub(crate) fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, c"", target, c"", flags)
+}
+
+/// A detached copy of the mount, or the tree of mounts, at what `source` is.
+pub(crate) fn clone_tree(source: impl AsFd, reach: Reach) -> Result<OwnedFd, Errno> {
+    open_tree(source, c"", clone_flags(reach) | OpenTreeFlags::AT_EMPTY_PATH)
+}
+
+/// The same, at a path of the host.
+pub(crate) fn clone_tree_at(path: &CStr, reach: Reach) -> Result<OwnedFd, Errno> {
+    open_tree(CWD, path, clone_flags(reach))
+}
+
+fn clone_flags(reach: Reach) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if reach == Reach::Tree { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }
+}
+
+/// A new instance of a file system with these parameters, detached.
+pub(crate) fn new_file_system(
+    name: &CStr,
+    parameters: &[(&CStr, &CStr)],
+    attributes: u64,
+) -> Result<OwnedFd, Errno> {
+    let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in parameters {
+        fsconfig_set_string(&context, *key, *value)?;
+    }
+    fsconfig_create(&context)?;
+    mount_context(&context, attributes)
+}
+
+fn mount_context(context: &OwnedFd, attributes: u64) -> Result<OwnedFd, Errno> {
+    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+fn file_system<'p>(plan: &'p MountPlan, root: BorrowedFd<'_>) -> Result<(), Failure<'p>> {
+    let MountKind::FileSystem { name, parameters, ordinary_directory, copy_up } = &plan.kind else {
+        return Ok(());
+    };
+    let destination = plan.destination.to_bytes();
+    let target = if *ordinary_directory {
+        ordinary_target(plan, root)?
+    } else {
+        resolve::ensure(root, &plan.destination, Kind::Directory)
+            .at(Step::MountPoint, destination)?
+    };
+    let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Mount, destination)?;
+    if name.as_c_str() == c"tmpfs" {
+        inherit_mode(&context, &target).at(Step::MountOption, destination)?;
+    }
+    for (key, value) in parameters {
+        let taken = match value {
+            Some(value) => fsconfig_set_string(&context, key, value),
+            None => fsconfig_set_flag(&context, key),
+        };
+        taken.map_err(|errno| {
+            explained(&context, Failure::new(Step::MountOption, destination, errno))
+        })?;
+    }
+    fsconfig_create(&context)
+        .map_err(|errno| explained(&context, Failure::new(Step::Mount, destination, errno)))?;
+    // Set when the mount is made, unless it must be written to first.
+    let at_once = if *copy_up { 0 } else { plan.attributes.set };
+    let mount = mount_context(&context, at_once).at(Step::Mount, destination)?;
+    if *copy_up {
+        copy_up::copy(&target, &mount).at(Step::CopyUp, destination)?;
+        set_attributes(&mount, Reach::One, &plan.attributes, destination)?;
+    }
+    set_attributes(&mount, Reach::Tree, &plan.tree_attributes, destination)?;
+    set_propagation(&mount, plan)?;
+    attach(&mount, &target).at(Step::Mount, destination)
+}
+
+/// procfs and sysfs go on a directory of the image and on nothing a link leads to: much is written
+/// below them later that must not land elsewhere.
+fn ordinary_target<'p>(plan: &'p MountPlan, root: BorrowedFd<'_>) -> Result<OwnedFd, Failure<'p>> {
+    let destination = plan.destination.to_bytes();
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    match resolve::open_without_links(root, &plan.destination, flags) {
+        Err(Errno::NOENT) => {
+            resolve::ensure(root, &plan.destination, Kind::Directory)
+                .at(Step::MountPoint, destination)?;
+            resolve::open_without_links(root, &plan.destination, flags)
+                .at(Step::NotOrdinary, destination)
+        }
+        result => result.at(Step::NotOrdinary, destination),
+    }
+}
+
+/// A tmpfs looks like the directory below it, unless the options say otherwise.
+fn inherit_mode(context: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
+    let mode = rustix::fs::fstat(target)?.st_mode & 0o7777;
+    let mut text = *b"00000\0";
+    for (index, digit) in text[..5].iter_mut().enumerate() {
+        *digit = b'0' + (mode >> (12 - 3 * index) & 7) as u8;
+    }
+    let text = CStr::from_bytes_until_nul(&text).map_err(|_| Errno::INVAL)?;
+    fsconfig_set_string(context, c"mode", text)
+}
+
+/// Adds what the kernel has to say on a mount that failed.
+fn explained<'p>(context: &OwnedFd, failure: Failure<'p>) -> Failure<'p> {
+    let mut buffer = [0u8; 256];
+    match rustix::io::read(context, &mut buffer) {
+        Ok(length) => {
+            let text = buffer.get(..length).unwrap_or_default();
+            let text = text.strip_prefix(b"e ").unwrap_or(text);
+            Failure { detail: Detail::new(text.trim_ascii_end()), ..failure }
+        }
+        Err(_) => failure,
+    }
+}
+
+/// The detached mount of what is bound.
+pub(crate) fn bind_source<'p>(
+    source: &'p BindSource,
+    reach: Reach,
+    destination: &'p CStr,
+) -> Result<OwnedFd, Failure<'p>> {
+    match source {
+        BindSource::Path(path) => clone_tree_at(path, reach).at(Step::BindSource, path.to_bytes()),
+        BindSource::Tree(tree) => tree
+            .try_clone()
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::MFILE))
+            .at(Step::BindSource, destination.to_bytes()),
+    }
+}
+
+fn bind_target<'p>(
+    mount: &OwnedFd,
+    plan: &'p MountPlan,
+    root: BorrowedFd<'_>,
+) -> Result<OwnedFd, Failure<'p>> {
+    let destination = plan.destination.to_bytes();
+    let status = rustix::fs::fstat(mount).at(Step::BindSource, destination)?;
+    let kind = match FileType::from_raw_mode(status.st_mode) {
+        FileType::Directory => Kind::Directory,
+        _ => Kind::File,
+    };
+    resolve::ensure(root, &plan.destination, kind).at(Step::MountPoint, destination)
+}
+
+fn set_options<'p>(mount: &OwnedFd, plan: &'p MountPlan) -> Result<(), Failure<'p>> {
+    let destination = plan.destination.to_bytes();
+    set_attributes(mount, Reach::Tree, &plan.tree_attributes, destination)?;
+    set_attributes(mount, Reach::One, &plan.attributes, destination)?;
+    set_propagation(mount, plan)
+}
+
+fn set_attributes<'p>(
+    mount: &OwnedFd,
+    reach: Reach,
+    attributes: &MountAttributes,
+    destination: &'p [u8],
+) -> Result<(), Failure<'p>> {
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    sys::mount_setattr(mount, reach, attributes).at(Step::MountAttributes, destination)
+}
+
+fn set_propagation<'p>(mount: &OwnedFd, plan: &'p MountPlan) -> Result<(), Failure<'p>> {
+    for &(kind, reach) in &plan.propagation {
+        propagate(mount, reach, kind).at(Step::Propagation, plan.destination.to_bytes())?;
+    }
+    Ok(())
+}
+
+/// Changes the propagation of a mount or a tree.
+pub(crate) fn propagate(mount: impl AsFd, reach: Reach, kind: u64) -> Result<(), Errno> {
+    let attributes = MountAttributes { propagation: kind, ..MountAttributes::default() };
+    sys::mount_setattr(mount, reach, &attributes)
+}
+
+/// Adds one attribute to a mount or a tree.
+pub(crate) fn set_attribute(mount: impl AsFd, reach: Reach, attribute: u64) -> Result<(), Errno> {
+    let attributes = MountAttributes { set: attribute, ..MountAttributes::default() };
+    sys::mount_setattr(mount, reach, &attributes)
+}
+
+fn cgroup_mount<'p>(
+    cgroup: &'p CgroupMount,
+    plan: &'p MountPlan,
+    root: BorrowedFd<'_>,
+    paths: CgroupPaths<'_>,
+) -> Result<(), Failure<'p>> {
+    let destination = plan.destination.to_bytes();
+    let target = resolve::ensure(root, &plan.destination, Kind::Directory)
+        .at(Step::MountPoint, destination)?;
+    if cgroup.unified_only {
+        let Some(entry) = cgroup.entries.first() else { return Ok(()) };
+        let mount = cgroup_tree(entry, paths)?;
+        set_options(&mount, plan)?;
+        return attach(&mount, &target).at(Step::Mount, destination);
+    }
+    let readonly = plan.attributes.set & ATTRIBUTE_RDONLY;
+    let parameters = [(c"source", c"tmpfs"), (c"mode", c"755")];
+    let top = new_file_system(c"tmpfs", &parameters, plan.attributes.set & !readonly)
+        .at(Step::Mount, destination)?;
+    attach(&top, &target).at(Step::Mount, destination)?;
+    for entry in &cgroup.entries {
+        cgroup_entry(entry, plan, &top, paths)?;
+    }
+    if readonly != 0 {
+        set_attribute(&top, Reach::One, readonly).at(Step::MountAttributes, destination)?;
+    }
+    Ok(())
+}
+
+fn cgroup_entry<'p>(
+    entry: &'p CgroupEntry,
+    plan: &'p MountPlan,
+    top: &OwnedFd,
+    paths: CgroupPaths<'_>,
+) -> Result<(), Failure<'p>> {
+    let name = entry.name.to_bytes();
+    rustix::fs::mkdirat(top, &entry.name, rustix::fs::Mode::from_raw_mode(0o755))
+        .at(Step::MountPoint, name)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = rustix::fs::openat(top, &entry.name, flags, rustix::fs::Mode::empty())
+        .at(Step::MountPoint, name)?;
+    let mount = cgroup_tree(entry, paths)?;
+    set_options(&mount, plan)?;
+    attach(&mount, &target).at(Step::Mount, name)?;
+    for link in &entry.links {
+        rustix::fs::symlinkat(&entry.name, top, link).at(Step::Link, link.to_bytes())?;
+    }
+    Ok(())
+}
+
+fn cgroup_tree<'p>(entry: &'p CgroupEntry, paths: CgroupPaths<'_>) -> Result<OwnedFd, Failure<'p>> {
+    let name = entry.name.to_bytes();
+    let mut words = paths.split_inclusive(|&byte| byte == 0);
+    while let (Some(hierarchy), Some(path)) = (words.next(), words.next()) {
+        if hierarchy.strip_suffix(&[0]) == Some(name)
+            && let Ok(path) = CStr::from_bytes_with_nul(path)
+        {
+            return clone_tree_at(path, Reach::One).at(Step::BindSource, name);
+        }
+    }
+    match &entry.source {
+        Some(source) => clone_tree_at(source, Reach::One).at(Step::BindSource, source.to_bytes()),
+        None => Err(Failure::new(Step::BindSource, name, Errno::NOENT)),
+    }
+}

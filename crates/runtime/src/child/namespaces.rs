@@ -1,0 +1,76 @@
+//! Joining and making namespaces from within the new process (namespaces(7)).
+
+use std::ffi::CStr;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::step::{At as _, Failure, Step};
+use crate::plan::{NamespacePlan, Plan};
+use crate::sys;
+
+/// Becomes root of a user namespace that the process is new to, so that what it makes belongs to
+/// somebody there.
+pub(crate) fn become_root(plan: &Plan) -> Result<(), Failure<'_>> {
+    if !plan.namespaces.become_root {
+        return Ok(());
+    }
+    match sys::set_gid(0) {
+        Err(Errno::INVAL) => sys::set_gid(plan.process.gid),
+        result => result,
+    }
+    .at(Step::BecomeRoot, b"")?;
+    let result = match sys::set_uid(0) {
+        Err(Errno::INVAL) => {
+            // No root there: the capabilities must not go with the change of ids.
+            sys::keep_capabilities(true)
+                .and_then(|()| sys::set_uid(plan.process.uid))
+                .and_then(|()| sys::capabilities())
+                .and_then(|sets| {
+                    sys::set_capabilities(sys::ThreadCapabilities {
+                        effective: sets.permitted,
+                        ..sets
+                    })
+                })
+        }
+        result => result,
+    };
+    result.at(Step::BecomeRoot, b"")?;
+    match sys::set_groups(&[]) {
+        // The namespace may have given up setgroups.
+        Ok(()) | Err(Errno::PERM) => Ok(()),
+        Err(errno) => Err(Failure::new(Step::BecomeRoot, b"", errno)),
+    }
+}
+
+/// Joins the namespaces that others have made.
+pub(crate) fn join(plan: &NamespacePlan) -> Result<(), Failure<'_>> {
+    for join in &plan.join {
+        sys::setns(&join.file, join.flags)
+            .at(Step::JoinNamespace, join.kind.as_str().as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Makes the namespaces that could not be made by the clone.
+pub(crate) fn make(plan: &NamespacePlan) -> Result<(), Failure<'_>> {
+    if plan.unshare == 0 {
+        return Ok(());
+    }
+    sys::unshare(plan.unshare).at(Step::MakeNamespaces, b"")?;
+    if plan.unshare & libc::CLONE_NEWTIME as u64 == 0 {
+        return Ok(());
+    }
+    if !plan.time_offsets.is_empty() {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(c"/proc/self/timens_offsets", flags, Mode::empty())
+            .at(Step::TimeOffsets, b"")?;
+        rustix::io::write(&file, &plan.time_offsets).at(Step::TimeOffsets, b"")?;
+    }
+    enter_own(c"/proc/self/ns/time_for_children").at(Step::TimeOffsets, b"")
+}
+
+fn enter_own(path: &CStr) -> Result<(), Errno> {
+    let namespace = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    sys::setns(&namespace, libc::CLONE_NEWTIME as u64)
+}

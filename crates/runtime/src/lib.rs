@@ -1,0 +1,41 @@
+//! The OCI runtime (runtime-spec 1.3), as a library and as the `berth-runtime` binary.
+//!
+//! [`Runtime`] is the whole interface: create, start, exec, kill, delete, pause, and what is known
+//! of containers. One process does everything: it prepares all that can be prepared, clones the
+//! container's process into its new namespaces, and that process sets itself up by system calls
+//! alone before it executes the program.
+//!
+//! The runtime knows bundles, namespaces, mounts and processes. It knows neither images nor
+//! networks, and nothing of those who supervise containers.
+#![deny(unsafe_code)]
+
+mod child;
+pub mod config;
+pub mod error;
+mod hooks;
+pub mod id;
+pub mod idmap;
+mod json_path;
+mod lifecycle;
+mod maker;
+pub mod options;
+mod plan;
+pub mod process;
+pub mod protect;
+pub mod rootfs;
+mod runtime;
+pub mod state;
+pub mod supported;
+#[expect(unsafe_code, reason = "system calls that have no safe wrapper")]
+mod sys;
+
+pub use error::{
+    CgroupOperationError, CgroupSetupError, CgroupUseError, CreateError, DeleteError, ErrorKind,
+    ExecError, HookError, KillError, LookupError, SetupError, StartError,
+};
+pub use id::{ContainerId, InvalidId, InvalidSignal, Signal};
+pub use options::{
+    Console, CreateOptions, CreateUntil, Created, DeleteMode, ExecOptions, ExecPaused, Executed,
+    InitParent, Keyring, KillScope, OwnBinary, Pivot, ProcessSource,
+};
+pub use runtime::{ContainerSummary, Runtime};

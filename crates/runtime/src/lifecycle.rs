@@ -1,0 +1,309 @@
+//! What happens to a container after it was created: start, kill, delete, pause, and what is known
+//! of it (runtime.md, "Operations").
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use berth_cgroup::{Cgroup, FreezerState};
+use berth_spec::state::ContainerState;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use crate::child::channel;
+use crate::error::{
+    CgroupOperationError, CgroupUseError, DeleteError, KillError, LookupError, SetupError,
+    StartError,
+};
+use crate::hooks;
+use crate::id::{ContainerId, Signal};
+use crate::maker::reports::{self, Ended};
+use crate::options::{DeleteMode, KillScope};
+use crate::plan::namespaces::flag;
+use crate::state::{Directory, Record, START_ERROR, StateFileError, start_time};
+
+/// A container that was found.
+pub(crate) struct Container {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its directory.
+    pub directory: Directory,
+    /// What is kept of it; `None` when its creation never got that far.
+    pub record: Option<Record>,
+}
+
+impl Container {
+    /// Finds a container.
+    pub(crate) fn open(root: &Path, id: &ContainerId) -> Result<Self, LookupError> {
+        let directory = Directory::open(root, id)?;
+        let record = directory
+            .read_record()
+            .map_err(|source| LookupError::Record { id: id.clone(), source })?;
+        Ok(Self { id: id.clone(), directory, record })
+    }
+
+    /// Finds a container that has a record.
+    pub(crate) fn recorded(root: &Path, id: &ContainerId) -> Result<(Self, Record), LookupError> {
+        let container = Self::open(root, id)?;
+        match container.record.clone() {
+            Some(record) => Ok((container, record)),
+            None => Err(LookupError::NotFound(id.clone())),
+        }
+    }
+
+    /// Where it is in its life.
+    pub(crate) fn status(&self) -> ContainerState {
+        let Some(record) = &self.record else { return self.unfinished() };
+        if record.pid == 0 {
+            return self.unfinished();
+        }
+        if start_time(record.pid) != Some(record.start_time) {
+            return ContainerState::Stopped;
+        }
+        if self.directory.has_fifo() {
+            return ContainerState::Created;
+        }
+        match open_cgroup(record).ok().map(|cgroup| cgroup.freezer_state()) {
+            Some(Ok(FreezerState::Frozen)) => ContainerState::Paused,
+            _ => ContainerState::Running,
+        }
+    }
+
+    /// Somebody is creating it, or died over that.
+    fn unfinished(&self) -> ContainerState {
+        if self.directory.try_lock() {
+            self.directory.unlock();
+            ContainerState::Stopped
+        } else {
+            ContainerState::Creating
+        }
+    }
+
+    /// A pidfd of its first process, if that lives.
+    pub(crate) fn pidfd(record: &Record) -> Option<OwnedFd> {
+        let pidfd = pidfd_open(Pid::from_raw(record.pid)?, PidfdFlags::empty()).ok()?;
+        // The id may have been another process' by the time it was opened.
+        (start_time(record.pid) == Some(record.start_time)).then_some(pidfd)
+    }
+}
+
+/// The cgroup of a container.
+pub(crate) fn open_cgroup(record: &Record) -> Result<Cgroup, CgroupUseError> {
+    let saved = record.cgroup.as_ref().ok_or(CgroupUseError::None)?;
+    Ok(Cgroup::open(saved)?)
+}
+
+/// Lets a created container execute its program.
+pub(crate) fn start(root: &Path, id: &ContainerId) -> Result<(), StartError> {
+    let (container, record) = Container::recorded(root, id)?;
+    let in_setup = |source| StartError::Setup { id: id.clone(), source };
+    let in_record = |source| StartError::Lookup(LookupError::Record { id: id.clone(), source });
+    container.directory.lock().map_err(in_record)?;
+    if !container.directory.is_current() {
+        return Err(LookupError::NotFound(id.clone()).into());
+    }
+    let status = container.status();
+    if status != ContainerState::Created {
+        return Err(StartError::NotCreated { id: id.clone(), status });
+    }
+    let Some(fifo) = container.directory.open_fifo().map_err(in_record)? else {
+        return Err(StartError::NotCreated { id: id.clone(), status: ContainerState::Stopped });
+    };
+    rustix::io::write(&fifo, b"!")
+        .map_err(reports::at("let the container's process go"))
+        .map_err(in_setup)?;
+    // The reader's end closes when the program is executed, or the process is gone.
+    let mut polled = [PollFd::new(&fifo, PollFlags::ERR)];
+    rustix::io::retry_on_intr(|| poll(&mut polled, None))
+        .map_err(reports::at("wait for the container's program"))
+        .map_err(in_setup)?;
+    let report = std::fs::read(container.directory.file(START_ERROR)).unwrap_or_default();
+    container.directory.remove_start_files();
+    if let Some(report) = channel::decode(&report) {
+        let (command, path) = command_of(&container);
+        return Err(in_setup(reports::explain(report, &command, &path)));
+    }
+    if record.poststart.is_empty() {
+        return Ok(());
+    }
+    let state = record.state(id, ContainerState::Running);
+    hooks::run_all("poststart", &record.poststart, &state).map_err(|error| {
+        // The specification: generate an error, stop the container, go on with its deletion.
+        if let Some(pidfd) = Container::pidfd(&record) {
+            reports::kill_and_wait(pidfd.as_fd());
+        }
+        in_setup(SetupError::Hook(error))
+    })
+}
+
+/// What the container was to execute, for an error message.
+fn command_of(container: &Container) -> (String, String) {
+    let Ok(loaded) = crate::config::load_file(&container.directory.config_path()) else {
+        return Default::default();
+    };
+    loaded.spec.process.map_or_else(Default::default, |process| {
+        let path = crate::plan::process::search_path(&process.env).to_owned();
+        (process.args.into_iter().next().unwrap_or_default(), path)
+    })
+}
+
+/// Sends a signal.
+pub(crate) fn kill(
+    root: &Path,
+    id: &ContainerId,
+    signal: Signal,
+    scope: KillScope,
+) -> Result<(), KillError> {
+    let (container, record) = Container::recorded(root, id)?;
+    if scope == KillScope::All && record.cgroup.is_some() {
+        let cgroup =
+            open_cgroup(&record).map_err(|source| KillError::Cgroup { id: id.clone(), source })?;
+        return cgroup
+            .kill_all(raw(signal))
+            .map_err(|error| KillError::Cgroup { id: id.clone(), source: error.into() });
+    }
+    let status = container.status();
+    let pidfd = match status {
+        ContainerState::Stopped | ContainerState::Creating => None,
+        _ => Container::pidfd(&record),
+    };
+    let Some(pidfd) = pidfd else { return Err(KillError::NotRunning(id.clone())) };
+    match pidfd_send_signal(&pidfd, raw(signal)) {
+        Ok(()) => {}
+        Err(Errno::SRCH) => return Err(KillError::NotRunning(id.clone())),
+        Err(errno) => return Err(KillError::Send { id: id.clone(), source: errno.into() }),
+    }
+    if signal == Signal::KILL && status == ContainerState::Paused {
+        // A frozen process of cgroup v1 dies when it is thawed, and nobody else would do that.
+        if let Ok(cgroup) = open_cgroup(&record) {
+            let _ = cgroup.thaw();
+        }
+    }
+    Ok(())
+}
+
+/// The signal as rustix has it.
+fn raw(signal: Signal) -> rustix::process::Signal {
+    // Numbers from 1 to 64 are all there is.
+    rustix::process::Signal::from_named_raw(signal.number())
+        .unwrap_or(crate::sys::signal(signal.number()))
+}
+
+/// Removes a container.
+pub(crate) fn delete(
+    root: &Path,
+    id: &ContainerId,
+    mode: DeleteMode,
+) -> Result<Vec<String>, DeleteError> {
+    let directory = match Directory::open(root, id) {
+        Err(LookupError::NotFound(_)) if mode == DeleteMode::Force => return Ok(Vec::new()),
+        directory => directory?,
+    };
+    let in_state = |source: StateFileError| DeleteError::State { id: id.clone(), source };
+    if mode == DeleteMode::Force {
+        directory.lock().map_err(in_state)?;
+    } else if !directory.try_lock() {
+        let status = ContainerState::Creating;
+        return Err(DeleteError::NotStopped { id: id.clone(), status });
+    }
+    if !directory.is_current() {
+        return match mode {
+            DeleteMode::Force => Ok(Vec::new()),
+            DeleteMode::Stopped => Err(LookupError::NotFound(id.clone()).into()),
+        };
+    }
+    let record = match directory.read_record() {
+        // A record that cannot be read names nothing that could be removed.
+        Err(StateFileError::Damaged { .. }) if mode == DeleteMode::Force => None,
+        record => record.map_err(|source| LookupError::Record { id: id.clone(), source })?,
+    };
+    let container = Container { id: id.clone(), directory, record };
+    remove(&container, mode)
+}
+
+fn remove(container: &Container, mode: DeleteMode) -> Result<Vec<String>, DeleteError> {
+    let id = &container.id;
+    let in_state = |source: StateFileError| DeleteError::State { id: id.clone(), source };
+    let Some(record) = &container.record else {
+        container.directory.remove().map_err(in_state)?;
+        return Ok(Vec::new());
+    };
+    // The lock is this process' own, so nobody is creating it.
+    let status = match record.pid {
+        0 => ContainerState::Stopped,
+        _ => container.status(),
+    };
+    let cgroup = open_cgroup(record).ok();
+    match (status, mode) {
+        (ContainerState::Stopped, _) => {}
+        // Like runc, a container that was never started needs no force.
+        (ContainerState::Created, _) | (_, DeleteMode::Force) => {
+            stop(container, record, cgroup.as_ref())?;
+        }
+        (status, DeleteMode::Stopped) => {
+            return Err(DeleteError::NotStopped { id: id.clone(), status });
+        }
+    }
+    if let Some(cgroup) = &cgroup {
+        let own_processes =
+            record.namespaces & flag(berth_spec::runtime::LinuxNamespaceType::Pid) == 0;
+        if own_processes || record.pid == 0 {
+            // Without a PID namespace they outlive the first one.
+            let _ = cgroup.kill_all(rustix::process::Signal::KILL);
+        }
+        cgroup.remove().map_err(|source| DeleteError::Cgroup { id: id.clone(), source })?;
+    }
+    container.directory.remove().map_err(in_state)?;
+    container.directory.unlock();
+    let state = record.state(id, ContainerState::Stopped);
+    let failures = hooks::run_each("poststop", &record.poststop, &state);
+    Ok(failures.iter().map(|error| crate::error::chain(error)).collect())
+}
+
+/// Kills what lives of a container.
+fn stop(
+    container: &Container,
+    record: &Record,
+    cgroup: Option<&Cgroup>,
+) -> Result<(), DeleteError> {
+    let pidfd = Container::pidfd(record);
+    if let Some(pidfd) = &pidfd {
+        match pidfd_send_signal(pidfd, rustix::process::Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => {
+                let source = io::Error::from(errno);
+                return Err(DeleteError::Kill { id: container.id.clone(), source });
+            }
+        }
+    }
+    if let Some(cgroup) = cgroup {
+        // Thaws what is frozen, too. What survives shows when the first process does not end, or
+        // when the cgroup cannot be removed.
+        let _ = cgroup.kill_all(rustix::process::Signal::KILL);
+    }
+    match pidfd.map(|pidfd| reports::wait_for_end(pidfd.as_fd(), Some(10))) {
+        Some(Ended::NotYet) => Err(DeleteError::StillAlive(container.id.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// Runs an operation on the cgroup of a container that is in one of these states.
+pub(crate) fn with_cgroup<T>(
+    root: &Path,
+    id: &ContainerId,
+    operation: &'static str,
+    states: &[ContainerState],
+    run: impl FnOnce(&Cgroup) -> Result<T, CgroupUseError>,
+) -> Result<T, CgroupOperationError> {
+    let (container, record) = Container::recorded(root, id)?;
+    if !states.is_empty() {
+        let status = container.status();
+        if !states.contains(&status) {
+            return Err(CgroupOperationError::State { operation, id: id.clone(), status });
+        }
+    }
+    open_cgroup(&record).and_then(|cgroup| run(&cgroup)).map_err(|source| {
+        CgroupOperationError::Cgroup { operation, id: id.clone(), source: Box::new(source) }
+    })
+}

@@ -1,0 +1,479 @@
+//! `create` (runtime.md, "Create"): from a bundle to a process that waits, or to one that runs.
+
+use std::fs;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use berth_cgroup::{AttachError, Cgroup, Driver, Hierarchies, HierarchyKind, UnifiedJoin};
+use berth_spec::runtime::{Hooks, Linux, Process, Spec};
+use berth_spec::state::{ContainerState, State};
+
+use super::dialogue::{self, Dialogue};
+use super::terminal;
+use super::{Launched, launch, reports};
+use crate::child::channel;
+use crate::config::{self, ConfigError};
+use crate::error::{CgroupSetupError, CreateError, ErrorKind, SetupError};
+use crate::hooks;
+use crate::id::ContainerId;
+use crate::options::{CreateOptions, CreateUntil, Created, InitParent, Keyring, OwnBinary};
+use crate::plan::process::{ProcessContext, search_path};
+use crate::plan::rootfs::{RootContext, root_path};
+use crate::plan::{
+    CgroupPlan, ChildHooks, Gate, HookPlan, NamespacePlan, Plan, ProcessPlan, RootPlan, mounts,
+    sysctl, validate,
+};
+use crate::protect;
+use crate::state::{Directory, Record, START_ERROR, now, start_time};
+use crate::sys;
+
+/// What `create` works with.
+pub(crate) struct Creator<'a> {
+    /// The directory of states.
+    pub root: &'a Path,
+    /// Who makes cgroups.
+    pub driver: Driver,
+}
+
+/// A container on its way; dropped before it is done, it leaves nothing behind.
+struct Creation {
+    directory: Directory,
+    cgroup: Option<Cgroup>,
+    process: Option<Launched>,
+    /// Hooks to run because others ran before the failure, and what they are told.
+    poststop: Option<(Vec<berth_spec::runtime::Hook>, State)>,
+    done: bool,
+}
+
+impl Creation {
+    /// Kills and removes all there is.
+    fn undo(&mut self) {
+        if let Some(process) = self.process.take() {
+            reports::kill_and_wait(process.pidfd.as_fd());
+        }
+        // What cannot be removed cannot be helped here; `delete --force` finds what is left, since
+        // the record goes last.
+        let mut clean = true;
+        if let Some(cgroup) = &self.cgroup {
+            let _ = cgroup.kill_all(rustix::process::Signal::KILL);
+            clean = cgroup.remove().is_ok();
+        }
+        if clean {
+            let _ = self.directory.remove();
+        }
+        if let Some((hooks, state)) = self.poststop.take() {
+            let _ = hooks::run_each("poststop", &hooks, &state);
+        }
+        self.directory.unlock();
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        if !self.done {
+            self.undo();
+        }
+    }
+}
+
+impl Creator<'_> {
+    /// Creates a container.
+    pub(crate) fn create(&self, options: CreateOptions) -> Result<Created, CreateError> {
+        if options.own_binary == OwnBinary::Check
+            && let Ok(Some(path)) = protect::writable_executable()
+        {
+            return Err(CreateError::OwnBinary { path });
+        }
+        let bundle = fs::canonicalize(&options.bundle).map_err(|source| CreateError::Config {
+            bundle: options.bundle.clone(),
+            source: ConfigError::Read { path: options.bundle.clone(), source },
+        })?;
+        let in_config = |source| CreateError::Config { bundle: bundle.clone(), source };
+        let loaded = config::load(&bundle).map_err(in_config)?;
+        let spec = &loaded.spec;
+        let none = Linux::default();
+        let linux = spec.linux.as_ref().unwrap_or(&none);
+        let namespaces = NamespacePlan::new(linux).map_err(in_config)?;
+        validate::spec(spec, &namespaces).map_err(in_config)?;
+        let process = spec
+            .process
+            .as_ref()
+            .ok_or_else(|| in_config(ConfigError::invalid("process", "is missing")))?;
+        terminal::check(process, &options.console)
+            .map_err(|(terminal, problem)| CreateError::Terminal { terminal, problem })?;
+        check_preserved(&options)?;
+
+        let id = options.id.clone();
+        let in_state = |source| CreateError::State { id: id.clone(), source };
+        let directory = Directory::create(self.root, &id)
+            .map_err(in_state)?
+            .ok_or_else(|| CreateError::Exists(id.clone()))?;
+        let mut creation =
+            Creation { directory, cgroup: None, process: None, poststop: None, done: false };
+        let mut warnings = Vec::new();
+        let cgroups = self.make_cgroup(&id, linux, &mut creation, &mut warnings)?;
+        let mut record = Record {
+            oci_version: spec.oci_version.clone(),
+            pid: 0,
+            start_time: 0,
+            rootfs: root_path(spec, &bundle).map_err(in_config)?,
+            bundle: bundle.clone(),
+            created: now(),
+            owner: rustix::process::getuid().as_raw(),
+            annotations: spec.annotations.clone(),
+            cgroup: creation.cgroup.as_ref().map(Cgroup::saved),
+            namespaces: namespaces.all(),
+            poststart: spec.hooks.as_ref().map_or_else(Vec::new, |hooks| hooks.poststart.clone()),
+            poststop: spec.hooks.as_ref().map_or_else(Vec::new, |hooks| hooks.poststop.clone()),
+        };
+        creation.directory.write_record(&record).map_err(in_state)?;
+        creation.directory.write_config(&loaded.text).map_err(in_state)?;
+
+        let prepared = Prepared {
+            spec,
+            linux,
+            process,
+            bundle: &bundle,
+            hierarchies: cgroups.as_ref(),
+            state: record.state(&id, ContainerState::Creating),
+        };
+        let Planned { mut plan, until, parent, pid_file, arrival } =
+            prepared.plan(options, namespaces, &creation, &mut warnings)?;
+        let in_setup = |source| CreateError::Setup { id: id.clone(), source };
+        let listener = dialogue::connect_listener(linux).map_err(in_setup)?;
+        let (ours, theirs) =
+            channel::pair().map_err(reports::at("make a socket pair")).map_err(in_setup)?;
+        plan.close = vec![ours.as_raw_fd(), creation.directory.descriptor().as_raw_fd()];
+
+        let into = creation.cgroup.as_ref().and_then(Cgroup::directory);
+        let process_started = launch(&mut plan, &theirs, parent, into)
+            .map_err(reports::at("clone the container's process"))
+            .map_err(in_setup)?;
+        drop(theirs);
+        let pid = process_started.pid;
+        creation.process = Some(process_started);
+
+        Self::accompany(&ours, pid, linux, process, &plan, &creation).map_err(
+            |error| match error {
+                Accompany::Setup(source) => in_setup(source),
+                Accompany::Cgroup(source) => CreateError::Cgroup { id: id.clone(), source },
+                Accompany::Config(source) => in_config(source),
+            },
+        )?;
+        record.pid = pid;
+        record.start_time = start_time(pid).unwrap_or_default();
+        record.cgroup = creation.cgroup.as_ref().map(Cgroup::saved);
+        creation.directory.write_record(&record).map_err(in_state)?;
+
+        let mut dialogue = Dialogue {
+            socket: &ours,
+            pid,
+            hooks: spec.hooks.as_ref(),
+            state: State { pid: Some(pid), ..prepared.state.clone() },
+            listener,
+            seccomp: linux.seccomp.as_ref(),
+            hooks_ran: false,
+        };
+        let waits_for_hooks = plan.hooks.runtime || !plan.hooks.create_container.is_empty();
+        let command = process.args.first().map_or("", String::as_str);
+        let path = search_path(&process.env);
+        let outcome = dialogue.run(waits_for_hooks, until, command, path);
+        if dialogue.hooks_ran {
+            let hooks = record.poststop.clone();
+            creation.poststop = Some((hooks, record.state(&id, ContainerState::Stopped)));
+        }
+        outcome.map_err(|error| in_setup(died(error, &creation)))?;
+        // The child's end of its socket is this process', too.
+        drop(plan);
+        let terminal = terminal::receive(arrival).map_err(in_setup)?;
+        if let Some(path) = &pid_file {
+            write_pid_file(path, pid)?;
+        }
+        if until == CreateUntil::Running && !record.poststart.is_empty() {
+            let state = record.state(&id, ContainerState::Running);
+            hooks::run_all("poststart", &record.poststart, &state).map_err(|error| {
+                creation.poststop =
+                    Some((record.poststop.clone(), record.state(&id, ContainerState::Stopped)));
+                in_setup(error.into())
+            })?;
+        }
+        creation.done = true;
+        creation.directory.unlock();
+        let pidfd = match creation.process.take() {
+            Some(process) => process.pidfd,
+            None => return Err(in_setup(reports::step_error("keep the pidfd", libc::EBADF))),
+        };
+        Ok(Created { pid, pidfd, terminal, warnings })
+    }
+
+    /// Makes the cgroup and limits it. Without privileges there may be none.
+    fn make_cgroup(
+        &self,
+        id: &ContainerId,
+        linux: &Linux,
+        creation: &mut Creation,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Hierarchies>, CreateError> {
+        let failed = |source: CgroupSetupError| CreateError::Cgroup { id: id.clone(), source };
+        let hierarchies = match Hierarchies::detect() {
+            Ok(hierarchies) => hierarchies,
+            Err(berth_cgroup::DetectError::NoneMounted) if !limits_anything(linux) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(failed(error.into())),
+        };
+        let default = default_cgroup(id, self.driver);
+        let path = linux.cgroups_path.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let made = Cgroup::create(&hierarchies, path.unwrap_or(&default), self.driver, None)
+            .map_err(CgroupSetupError::from);
+        match made {
+            Ok(cgroup) => {
+                let cgroup = creation.cgroup.insert(cgroup);
+                if let Some(resources) = &linux.resources {
+                    cgroup.apply(resources).map_err(|error| failed(error.into()))?;
+                }
+            }
+            Err(error)
+                if error.kind() == ErrorKind::Permission
+                    && !rustix::process::geteuid().is_root()
+                    && !limits_anything(linux) =>
+            {
+                warnings.push(
+                    "the container has no cgroup of its own: this user may not make one".to_owned(),
+                );
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        Ok(Some(hierarchies))
+    }
+
+    /// What the maker does for the new process while that sets itself up.
+    fn accompany(
+        socket: &OwnedFd,
+        pid: i32,
+        linux: &Linux,
+        process: &Process,
+        plan: &Plan,
+        creation: &Creation,
+    ) -> Result<(), Accompany> {
+        if let Some(score) = process.oom_score_adj {
+            dialogue::set_oom_score(pid, score).map_err(Accompany::Setup)?;
+        }
+        if plan.namespaces.in_user_namespace() {
+            dialogue::raise_limits(pid, &plan.process.rlimits).map_err(Accompany::Setup)?;
+        }
+        if plan.namespaces.map_ids {
+            crate::idmap::write_mappings(pid, &linux.uid_mappings, &linux.gid_mappings).map_err(
+                |source| {
+                    Accompany::Config(ConfigError::IdMap {
+                        field: "linux.uidMappings".to_owned(),
+                        source,
+                    })
+                },
+            )?;
+            dialogue::say(socket, channel::Word::Mapped, pid, b"").map_err(Accompany::Setup)?;
+        }
+        if plan.cgroup.wait
+            && let Some(cgroup) = &creation.cgroup
+            && let Some(raw) = rustix::process::Pid::from_raw(pid)
+        {
+            cgroup.add_process(raw).map_err(|error| Accompany::Cgroup(error.into()))?;
+            let paths = dialogue::cgroup_paths(cgroup);
+            dialogue::say(socket, channel::Word::Cgroup, pid, &paths).map_err(Accompany::Setup)?;
+        }
+        Ok(())
+    }
+}
+
+enum Accompany {
+    Setup(SetupError),
+    Cgroup(CgroupSetupError),
+    Config(ConfigError),
+}
+
+fn default_cgroup(id: &ContainerId, driver: Driver) -> PathBuf {
+    match driver {
+        Driver::Cgroupfs => PathBuf::from(id.as_str()),
+        Driver::Systemd => PathBuf::from(format!(":berth:{id}")),
+    }
+}
+
+/// Whether the configuration wants anything of the cgroup beyond its being there.
+fn limits_anything(linux: &Linux) -> bool {
+    linux.resources.as_ref().is_some_and(|resources| {
+        resources.memory.is_some()
+            || resources.cpu.is_some()
+            || resources.pids.as_ref().is_some_and(|pids| pids.limit.unwrap_or(0) > 0)
+            || resources.block_io.is_some()
+            || !resources.hugepage_limits.is_empty()
+            || resources.network.is_some()
+            || !resources.rdma.is_empty()
+            || !resources.unified.is_empty()
+    })
+}
+
+/// A death during the set-up is explained by the cgroup, if that was the reason.
+fn died(error: SetupError, creation: &Creation) -> SetupError {
+    let SetupError::Died { how, .. } = error else { return error };
+    let how = match &creation.process {
+        Some(process) if how.is_empty() => {
+            reports::wait_for_end(process.pidfd.as_fd(), Some(1)).describe()
+        }
+        _ => how,
+    };
+    let kills = creation.cgroup.as_ref().and_then(Cgroup::oom_kill_count);
+    SetupError::Died { how, out_of_memory: kills.is_some_and(|count| count > 0) }
+}
+
+fn check_preserved(options: &CreateOptions) -> Result<(), CreateError> {
+    dialogue::check_preserved(options.preserve_fds)
+        .map_err(|source| CreateError::Setup { id: options.id.clone(), source })
+}
+
+/// Writes a pid file so that a reader finds it whole or not at all.
+fn write_pid_file(path: &Path, pid: i32) -> Result<(), CreateError> {
+    dialogue::write_pid_file(path, pid)
+        .map_err(|source| CreateError::PidFile { path: path.to_owned(), source })
+}
+
+/// What a plan is made of.
+struct Prepared<'a> {
+    spec: &'a Spec,
+    linux: &'a Linux,
+    process: &'a Process,
+    bundle: &'a Path,
+    hierarchies: Option<&'a Hierarchies>,
+    state: State,
+}
+
+/// A plan, and what of the options is needed after it.
+struct Planned {
+    plan: Plan,
+    until: CreateUntil,
+    parent: InitParent,
+    pid_file: Option<PathBuf>,
+    arrival: terminal::Arrival,
+}
+
+impl Prepared<'_> {
+    fn plan(
+        &self,
+        options: CreateOptions,
+        namespaces: NamespacePlan,
+        creation: &Creation,
+        warnings: &mut Vec<String>,
+    ) -> Result<Planned, CreateError> {
+        let id = options.id;
+        let bundle = self.bundle.to_owned();
+        let in_config = |source| CreateError::Config { bundle: bundle.clone(), source };
+        let in_setup = |source| CreateError::Setup { id: id.clone(), source };
+        let in_state = |source| CreateError::State { id: id.clone(), source };
+        let privileged = sys::capabilities()
+            .is_ok_and(|sets| sets.effective & crate::plan::capabilities::SYS_ADMIN != 0);
+        let in_user_namespace = namespaces.in_user_namespace();
+        let context = RootContext {
+            mounts: mounts::MountContext {
+                bundle: self.bundle,
+                linux: self.linux,
+                open_sources: in_user_namespace && privileged,
+                cgroups: self.hierarchies.map(|found| (found, cgroup_sources(creation, found))),
+            },
+            namespaces: &namespaces,
+            mount: options.rootfs,
+            pivot: options.pivot,
+            privileged,
+        };
+        let root = RootPlan::new(self.spec, context).map_err(in_config)?;
+        let seccomp = self.linux.seccomp.as_ref().map(berth_seccomp::compile).transpose();
+        let seccomp = seccomp.map_err(|error| in_config(ConfigError::Seccomp(error)))?;
+        let mut process = ProcessPlan::new(
+            self.process,
+            ProcessContext {
+                personality: self.linux.personality.as_ref(),
+                memory_policy: self.linux.memory_policy.as_ref(),
+                seccomp,
+                preserve_fds: options.preserve_fds,
+            },
+            warnings,
+        )
+        .map_err(in_config)?;
+        process.affinity = None;
+        if !in_user_namespace {
+            process.capabilities.limit_to_own(warnings);
+        }
+        let (terminal, arrival) =
+            terminal::connect(self.process, options.console).map_err(in_setup)?;
+        let keyring = match options.keyring {
+            Keyring::New => std::ffi::CString::new(format!("_ses.{id}")).ok(),
+            Keyring::Inherit => None,
+        };
+        let cgroup = match &creation.cgroup {
+            None => CgroupPlan::default(),
+            Some(cgroup) => match cgroup.joiner(UnifiedJoin::ByClone) {
+                Ok(joiner) => CgroupPlan { joiner: Some(joiner), wait: false },
+                // A systemd scope begins with its first process.
+                Err(AttachError::Pending { .. }) => CgroupPlan { joiner: None, wait: true },
+                Err(error) => {
+                    return Err(CreateError::Cgroup { id: id.clone(), source: error.into() });
+                }
+            },
+        };
+        let gate = match options.until {
+            CreateUntil::Running => Gate::Maker,
+            CreateUntil::Created => Gate::Fifo {
+                fifo: creation.directory.create_fifo().map_err(in_state)?,
+                errors: creation.directory.create_file(START_ERROR).map_err(in_state)?.into(),
+            },
+        };
+        let sysctls = sysctl::prepare(self.linux, &namespaces).map_err(in_config)?;
+        let name = |name: &Option<String>| {
+            name.as_deref().filter(|name| !name.is_empty()).map(|name| name.as_bytes().to_vec())
+        };
+        let plan = Plan {
+            close: Vec::new(),
+            namespaces,
+            cgroup,
+            keyring,
+            root,
+            hostname: name(&self.spec.hostname),
+            domainname: name(&self.spec.domainname),
+            sysctls,
+            terminal,
+            process,
+            hooks: self.child_hooks().map_err(in_config)?,
+            gate,
+        };
+        let CreateOptions { until, parent, pid_file, .. } = options;
+        Ok(Planned { plan, until, parent, pid_file, arrival })
+    }
+
+    fn child_hooks(&self) -> Result<ChildHooks, ConfigError> {
+        let none = Hooks::default();
+        let hooks = self.spec.hooks.as_ref().unwrap_or(&none);
+        let created = State { status: ContainerState::Created, ..self.state.clone() };
+        Ok(ChildHooks {
+            runtime: !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty(),
+            create_container: HookPlan::all(&hooks.create_container, &self.state)?,
+            start_container: HookPlan::all(&hooks.start_container, &created)?,
+        })
+    }
+}
+
+/// The directory of the host that is the container's cgroup, in each hierarchy; the runtime's own
+/// where the container has none.
+fn cgroup_sources(creation: &Creation, found: &Hierarchies) -> Vec<(HierarchyKind, PathBuf)> {
+    match &creation.cgroup {
+        Some(cgroup) => {
+            cgroup.paths().map(|(kind, path)| (kind.clone(), path.to_owned())).collect()
+        }
+        None => found
+            .mounts()
+            .iter()
+            .map(|mount| {
+                let own = found.own_path(mount);
+                let below = own.strip_prefix("/").unwrap_or(own);
+                (mount.kind.clone(), mount.mount_point.join(below))
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,207 @@
+//! What the maker says to the new process, hears of it, and does for it meanwhile.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use berth_cgroup::{Cgroup, HierarchyKind};
+use berth_spec::runtime::{Hooks, Linux, LinuxSeccomp};
+use berth_spec::state::State;
+use rustix::process::Pid;
+
+use super::reports::{self, step_error};
+use crate::child::channel::{self, Received, Report, Word};
+use crate::child::identity::resource;
+use crate::error::SetupError;
+use crate::hooks;
+use crate::options::CreateUntil;
+use crate::plan::process::rlimit_name;
+use crate::sys;
+
+/// A conversation with a new process.
+pub(crate) struct Dialogue<'a> {
+    /// The maker's end.
+    pub socket: &'a OwnedFd,
+    /// The process.
+    pub pid: i32,
+    /// The configuration's hooks.
+    pub hooks: Option<&'a Hooks>,
+    /// What hooks are told.
+    pub state: State,
+    /// Where the listener of the filter goes.
+    pub listener: Option<UnixStream>,
+    /// The filter's profile.
+    pub seccomp: Option<&'a LinuxSeccomp>,
+    /// Whether hooks have been started.
+    pub hooks_ran: bool,
+}
+
+impl Dialogue<'_> {
+    /// Lets the process go on, up to the point that `until` says.
+    pub(crate) fn run(
+        &mut self,
+        waits_for_hooks: bool,
+        until: CreateUntil,
+        command: &str,
+        path: &str,
+    ) -> Result<(), SetupError> {
+        if !waits_for_hooks {
+            say(self.socket, Word::Go, self.pid, b"")?;
+        }
+        let mut ready = false;
+        loop {
+            let received =
+                channel::receive(self.socket).map_err(reports::at("hear of the new process"))?;
+            match received {
+                Received::Report(Report::Mounted) => {
+                    self.run_hooks()?;
+                    say(self.socket, Word::Hooks, self.pid, b"")?;
+                    say(self.socket, Word::Go, self.pid, b"")?;
+                }
+                Received::Report(Report::Ready) if until == CreateUntil::Created => return Ok(()),
+                Received::Report(Report::Ready) => ready = true,
+                Received::Report(failed @ Report::Failed { .. }) => {
+                    return Err(reports::explain(failed, command, path));
+                }
+                Received::Listener(listener) => self.hand_over(&listener)?,
+                Received::End if ready => return Ok(()),
+                Received::End => {
+                    return Err(SetupError::Died { how: String::new(), out_of_memory: false });
+                }
+            }
+        }
+    }
+
+    fn run_hooks(&mut self) -> Result<(), SetupError> {
+        let Some(hooks) = self.hooks else { return Ok(()) };
+        self.hooks_ran = true;
+        hooks::run_all("prestart", &hooks.prestart, &self.state)?;
+        hooks::run_all("createRuntime", &hooks.create_runtime, &self.state)?;
+        Ok(())
+    }
+
+    /// Sends the filter's listener to who asked for it (config-linux.md, "The Container Process
+    /// State").
+    fn hand_over(&mut self, listener: &OwnedFd) -> Result<(), SetupError> {
+        let Some(socket) = self.listener.take() else { return Ok(()) };
+        let metadata = self.seccomp.and_then(|profile| profile.listener_metadata.as_deref());
+        let state = serde_json::json!({
+            "ociVersion": self.state.oci_version,
+            "fds": ["seccompFd"],
+            "pid": self.pid,
+            "metadata": metadata.unwrap_or_default(),
+            "state": self.state,
+        });
+        channel::send_descriptor(socket.as_fd(), listener.as_fd(), state.to_string().as_bytes())
+            .map_err(reports::at("send the listener of linux.seccomp"))
+    }
+}
+
+/// Says a word; a process that is gone is told of by what is heard next.
+pub(crate) fn say(
+    socket: &OwnedFd,
+    word: Word,
+    pid: i32,
+    payload: &[u8],
+) -> Result<(), SetupError> {
+    match channel::say(socket.as_fd(), word, pid, payload) {
+        Ok(()) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
+        Err(errno) => Err(reports::at("speak to the new process")(errno)),
+    }
+}
+
+/// Connects to the socket that the filter's listener goes to.
+pub(crate) fn connect_listener(linux: &Linux) -> Result<Option<UnixStream>, SetupError> {
+    let Some(path) = linux.seccomp.as_ref().and_then(|profile| profile.listener_path.as_deref())
+    else {
+        return Ok(None);
+    };
+    UnixStream::connect(path).map(Some).map_err(|source| SetupError::Step {
+        action: format!("connect to linux.seccomp.listenerPath {}", path.display()),
+        source,
+    })
+}
+
+/// Sets how likely the process is to be killed for want of memory.
+pub(crate) fn set_oom_score(pid: i32, score: i32) -> Result<(), SetupError> {
+    let path = format!("/proc/{pid}/oom_score_adj");
+    match fs::write(&path, score.to_string()) {
+        Ok(()) => Ok(()),
+        // Without privileges it can only be raised; what is there already is no worse.
+        Err(error)
+            if error.kind() == io::ErrorKind::PermissionDenied
+                && !rustix::process::geteuid().is_root()
+                && fs::read_to_string(&path)
+                    .ok()
+                    .and_then(|text| text.trim().parse::<i32>().ok())
+                    .is_some_and(|now| now >= score) =>
+        {
+            Ok(())
+        }
+        Err(source) => {
+            Err(SetupError::Step { action: format!("set process.oomScoreAdj to {score}"), source })
+        }
+    }
+}
+
+/// Raises the hard limits of a process that cannot do so itself, in its user namespace.
+pub(crate) fn raise_limits(pid: i32, limits: &[(u32, u64, u64)]) -> Result<(), SetupError> {
+    use rustix::process::{Rlimit, getrlimit, prlimit};
+    for &(number, _, hard) in limits {
+        let Some(resource) = resource(number) else { continue };
+        let now = getrlimit(resource);
+        if now.maximum.is_some_and(|maximum| maximum < hard) {
+            let maximum = (hard != u64::MAX).then_some(hard);
+            let raised = Rlimit { current: now.current, maximum };
+            prlimit(Pid::from_raw(pid), resource, raised)
+                .map_err(reports::at(&format!("raise {}", rlimit_name(number))))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the cgroup is in each hierarchy, as the new process wants it told.
+pub(crate) fn cgroup_paths(cgroup: &Cgroup) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut text = Vec::new();
+    for (kind, path) in cgroup.paths() {
+        let name = match kind {
+            HierarchyKind::Unified => "unified".to_owned(),
+            HierarchyKind::Named(name) => name.clone(),
+            HierarchyKind::Controllers(list) => list.join(","),
+        };
+        text.extend_from_slice(name.as_bytes());
+        text.push(0);
+        text.extend_from_slice(path.as_os_str().as_bytes());
+        text.push(0);
+    }
+    text
+}
+
+/// The descriptors that are to be kept must be there: else a descriptor of the runtime's own could
+/// take such a number and be kept in its place.
+pub(crate) fn check_preserved(count: u32) -> Result<(), SetupError> {
+    match (3..3 + count).find(|&descriptor| !sys::is_open(descriptor as i32)) {
+        Some(missing) => Err(step_error(
+            &format!("keep descriptor {missing} of the {count} that --preserve-fds asks for"),
+            libc::EBADF,
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Writes a pid file so that a reader finds it whole or not at all.
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let write = || -> io::Result<()> {
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(pid.to_string().as_bytes())?;
+        fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}

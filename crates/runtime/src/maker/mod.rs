@@ -1,0 +1,11 @@
+//! The maker's side: preparing, cloning, accompanying the new process, and cleaning up when that
+//! fails. What the new process does itself is in `child`.
+
+pub(crate) mod create;
+mod dialogue;
+pub(crate) mod exec;
+mod launch;
+pub(crate) mod reports;
+mod terminal;
+
+pub(crate) use launch::{Launched, launch};

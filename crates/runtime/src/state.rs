@@ -1,0 +1,445 @@
+//! The record of a container on tmpfs: one directory each, replaced atomically (runtime.md, "State").
+//!
+//! `ROOT/ID/` holds `state.json` (this module's [`Record`]), `config.json` (the configuration as it
+//! was when the container was created), and until the container is started `exec.fifo` and
+//! `start.error`. Whoever changes a container holds a lock on the directory. This module knows
+//! files and processes' start times; it starts, signals and removes nothing but its own files.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use berth_cgroup::SavedCgroup;
+use berth_spec::runtime::Hook;
+use berth_spec::state::{ContainerState, State};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ErrorKind, LookupError, kind_of};
+use crate::id::ContainerId;
+
+/// The FIFO that a created container waits at.
+pub(crate) const FIFO: &str = "exec.fifo";
+/// The file in which a started container says why its program was not executed.
+pub(crate) const START_ERROR: &str = "start.error";
+const RECORD: &str = "state.json";
+const CONFIG: &str = "config.json";
+
+/// A file of the state directory.
+#[derive(Debug, thiserror::Error)]
+pub enum StateFileError {
+    /// A system call.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The record is not one.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Another process works on the container.
+    #[error("another process is working on the container ({})", path.display())]
+    Busy {
+        /// Its directory.
+        path: PathBuf,
+    },
+}
+
+impl StateFileError {
+    /// The class.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } => kind_of(source),
+            Self::Damaged { .. } => ErrorKind::Other,
+            Self::Busy { .. } => ErrorKind::State,
+        }
+    }
+
+    /// What to try.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Io { source, .. } if kind_of(source) == ErrorKind::Permission => {
+                Some("run as root, or give --root a directory that you may write to")
+            }
+            Self::Damaged { .. } => Some("`delete --force` removes what is left"),
+            _ => None,
+        }
+    }
+}
+
+fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateFileError {
+    let path = path.to_owned();
+    move |source| StateFileError::Io { operation, path, source }
+}
+
+/// What is kept of a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    /// The specification version of the configuration.
+    pub oci_version: String,
+    /// The first process; 0 before there is one.
+    pub pid: i32,
+    /// Its start time in clock ticks since boot, by which a reused id is told from it.
+    pub start_time: u64,
+    /// The bundle's absolute path.
+    pub bundle: PathBuf,
+    /// The root directory's absolute path.
+    pub rootfs: PathBuf,
+    /// When the container was created (RFC 3339).
+    pub created: String,
+    /// The user who created it.
+    pub owner: u32,
+    /// The configuration's annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Its cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<SavedCgroup>,
+    /// `CLONE_NEW*` flags of the namespaces that it does not share with its creator.
+    pub namespaces: u64,
+    /// Hooks for after the start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    /// Hooks for after the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+}
+
+impl Record {
+    /// The state object that the specification defines.
+    pub(crate) fn state(&self, id: &ContainerId, status: ContainerState) -> State {
+        State {
+            oci_version: self.oci_version.clone(),
+            id: id.to_string(),
+            status,
+            pid: (status != ContainerState::Stopped && self.pid > 0).then_some(self.pid),
+            bundle: self.bundle.clone(),
+            annotations: self.annotations.clone(),
+        }
+    }
+}
+
+/// A container's directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    descriptor: OwnedFd,
+}
+
+impl Directory {
+    /// Makes the directory and locks it; `None` when it is there already.
+    pub(crate) fn create(root: &Path, id: &ContainerId) -> Result<Option<Self>, StateFileError> {
+        let path = root.join(id);
+        let make = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path);
+        let made = match make(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(root)
+                    .map_err(failed("create", root))?;
+                make(&path)
+            }
+            made => made,
+        };
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            made => made.map_err(failed("create", &path))?,
+        }
+        let directory = Self::open_path(path)?;
+        directory.lock()?;
+        Ok(Some(directory))
+    }
+
+    /// Opens the directory of a container.
+    pub(crate) fn open(root: &Path, id: &ContainerId) -> Result<Self, LookupError> {
+        Self::open_path(root.join(id)).map_err(|error| match error {
+            StateFileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                LookupError::NotFound(id.clone())
+            }
+            source => LookupError::Record { id: id.clone(), source },
+        })
+    }
+
+    fn open_path(path: PathBuf) -> Result<Self, StateFileError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let descriptor = rustix::fs::open(&path, flags, Mode::empty())
+            .map_err(|errno| failed("open", &path)(errno.into()))?;
+        Ok(Self { path, descriptor })
+    }
+
+    /// The path of a file in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The descriptor that holds the lock.
+    pub(crate) fn descriptor(&self) -> &OwnedFd {
+        &self.descriptor
+    }
+
+    /// Waits for the lock.
+    pub(crate) fn lock(&self) -> Result<(), StateFileError> {
+        rustix::io::retry_on_intr(|| {
+            rustix::fs::flock(&self.descriptor, FlockOperation::LockExclusive)
+        })
+        .map_err(|errno| failed("lock", &self.path)(errno.into()))
+    }
+
+    /// Takes the lock if nobody has it.
+    pub(crate) fn try_lock(&self) -> bool {
+        rustix::fs::flock(&self.descriptor, FlockOperation::NonBlockingLockExclusive).is_ok()
+    }
+
+    /// Gives the lock up, also for processes that inherited it.
+    pub(crate) fn unlock(&self) {
+        // Cannot fail on a descriptor that is open; if it did, closing would do the same.
+        let _ = rustix::fs::flock(&self.descriptor, FlockOperation::Unlock);
+    }
+
+    /// Whether the directory is still the one under its name: a lock may have been waited for
+    /// while its holder deleted the container.
+    pub(crate) fn is_current(&self) -> bool {
+        match (rustix::fs::fstat(&self.descriptor), rustix::fs::stat(&self.path)) {
+            (Ok(own), Ok(named)) => own.st_ino == named.st_ino && own.st_dev == named.st_dev,
+            _ => false,
+        }
+    }
+
+    /// Replaces the record.
+    pub(crate) fn write_record(&self, record: &Record) -> Result<(), StateFileError> {
+        let path = self.file(RECORD);
+        let text = serde_json::to_vec(record)
+            .map_err(|source| StateFileError::Damaged { path: path.clone(), source })?;
+        let temporary = format!(".{RECORD}");
+        self.write(&temporary, &text)?;
+        rustix::fs::renameat(&self.descriptor, &*temporary, &self.descriptor, RECORD)
+            .map_err(|errno| failed("replace", &path)(errno.into()))
+    }
+
+    /// Keeps the configuration's text.
+    pub(crate) fn write_config(&self, text: &[u8]) -> Result<(), StateFileError> {
+        self.write(CONFIG, text)
+    }
+
+    /// Where the configuration's text is kept.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.file(CONFIG)
+    }
+
+    /// Creates a file in it for writing.
+    pub(crate) fn create_file(&self, name: &str) -> Result<File, StateFileError> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(&self.descriptor, name, flags, Mode::from_raw_mode(0o600))
+            .map(File::from)
+            .map_err(|errno| failed("create", &self.file(name))(errno.into()))
+    }
+
+    fn write(&self, name: &str, text: &[u8]) -> Result<(), StateFileError> {
+        self.create_file(name)?.write_all(text).map_err(failed("write", &self.file(name)))
+    }
+
+    /// Makes the FIFO that the container waits at and opens both of its ends at once.
+    pub(crate) fn create_fifo(&self) -> Result<OwnedFd, StateFileError> {
+        let path = || self.file(FIFO);
+        rustix::fs::mkfifoat(&self.descriptor, FIFO, Mode::from_raw_mode(0o600))
+            .map_err(|errno| failed("create", &path())(errno.into()))?;
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(&self.descriptor, FIFO, flags, Mode::empty())
+            .map_err(|errno| failed("open", &path())(errno.into()))
+    }
+
+    /// Opens the FIFO's writing end; `None` when it is not there or nobody waits at it.
+    pub(crate) fn open_fifo(&self) -> Result<Option<OwnedFd>, StateFileError> {
+        use rustix::io::Errno;
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match rustix::fs::openat(&self.descriptor, FIFO, flags, Mode::empty()) {
+            Ok(descriptor) => Ok(Some(descriptor)),
+            Err(Errno::NXIO | Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("open", &self.file(FIFO))(errno.into())),
+        }
+    }
+
+    /// Whether the container still waits to be started.
+    pub(crate) fn has_fifo(&self) -> bool {
+        rustix::fs::accessat(
+            &self.descriptor,
+            FIFO,
+            rustix::fs::Access::EXISTS,
+            rustix::fs::AtFlags::empty(),
+        )
+        .is_ok()
+    }
+
+    /// Removes what only a container that waits needs.
+    pub(crate) fn remove_start_files(&self) {
+        for name in [FIFO, START_ERROR] {
+            // What is not there need not be removed; what cannot be is removed with the directory.
+            let _ = rustix::fs::unlinkat(&self.descriptor, name, rustix::fs::AtFlags::empty());
+        }
+    }
+
+    /// The record; `None` when its creation never got that far.
+    pub(crate) fn read_record(&self) -> Result<Option<Record>, StateFileError> {
+        let path = self.file(RECORD);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = match rustix::fs::openat(&self.descriptor, RECORD, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(failed("open", &path)(errno.into())),
+        };
+        let mut text = Vec::with_capacity(4 << 10);
+        File::from(file).read_to_end(&mut text).map_err(failed("read", &path))?;
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|source| StateFileError::Damaged { path, source })
+    }
+
+    /// Removes the directory with all that is in it.
+    pub(crate) fn remove(&self) -> Result<(), StateFileError> {
+        for name in [FIFO, START_ERROR, CONFIG, RECORD] {
+            let _ = rustix::fs::unlinkat(&self.descriptor, name, rustix::fs::AtFlags::empty());
+        }
+        match fs::remove_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                fs::remove_dir_all(&self.path).map_err(failed("remove", &self.path))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(failed("remove", &self.path)),
+        }
+    }
+}
+
+/// The ids of the containers under a root directory, in order.
+pub(crate) fn ids(root: &Path) -> Result<Vec<ContainerId>, StateFileError> {
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed("list", root))?,
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed("list", root))?;
+        let id = entry.file_name().into_string().ok().and_then(|name| ContainerId::new(name).ok());
+        if let (Some(id), Ok(kind)) = (id, entry.file_type())
+            && kind.is_dir()
+        {
+            ids.push(id);
+        }
+    }
+    ids.sort();
+    Ok(ids)
+}
+
+/// The start time of a living process, in clock ticks since boot; `None` when it is gone or only
+/// its exit status is left.
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
+    let mut buffer = [0u8; 1024];
+    let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
+    let length = file.read(&mut buffer).ok()?;
+    let text = buffer.get(..length)?;
+    // The name in parentheses may hold anything; the fields after the last one are numbers.
+    let end = text.iter().rposition(|&byte| byte == b')')?;
+    let mut fields = std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X" | "x") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// The time now, as RFC 3339 with nanoseconds in UTC.
+pub(crate) fn now() -> String {
+    rfc3339(std::time::SystemTime::now())
+}
+
+/// A time as RFC 3339 with nanoseconds in UTC.
+pub fn rfc3339(time: std::time::SystemTime) -> String {
+    let elapsed = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    civil(elapsed.as_secs(), elapsed.subsec_nanos())
+}
+
+/// Civil time of seconds since 1970, by counting days from the first of March of year 0.
+fn civil(seconds: u64, nanoseconds: u32) -> String {
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00"),
+            (951_782_400, "2000-02-29T00:00:00"),
+            (1_709_251_199, "2024-02-29T23:59:59"),
+            (1_795_262_478, "2026-11-21T12:01:18"),
+            (4_107_542_400, "2100-03-01T00:00:00"),
+        ] {
+            assert_eq!(civil(seconds, 7), format!("{text}.000000007Z"));
+        }
+    }
+
+    #[test]
+    fn a_living_process_has_a_start_time_and_an_absent_one_has_none() {
+        let own = std::process::id() as i32;
+        assert_eq!(start_time(own), start_time(own));
+        assert!(start_time(own).is_some());
+        assert!(start_time(i32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_directory_is_made_once_and_removed_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let id = ContainerId::new("c").unwrap();
+        let directory = Directory::create(root.path(), &id).unwrap().unwrap();
+        assert!(Directory::create(root.path(), &id).unwrap().is_none());
+        assert!(directory.read_record().unwrap().is_none());
+        directory.write_config(b"{}").unwrap();
+        let _fifo = directory.create_fifo().unwrap();
+        assert!(directory.has_fifo() && directory.is_current());
+        assert_eq!(ids(root.path()).unwrap(), std::slice::from_ref(&id));
+        let other = Directory::open(root.path(), &id).unwrap();
+        assert!(!other.try_lock());
+        directory.unlock();
+        assert!(other.try_lock());
+        directory.remove().unwrap();
+        assert!(!directory.is_current());
+        assert!(matches!(Directory::open(root.path(), &id), Err(LookupError::NotFound(_))));
+    }
+
+    #[test]
+    fn a_damaged_record_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let id = ContainerId::new("c").unwrap();
+        let directory = Directory::create(root.path(), &id).unwrap().unwrap();
+        directory.write(RECORD, b"{\"pid\":").unwrap();
+        assert!(matches!(directory.read_record(), Err(StateFileError::Damaged { .. })));
+    }
+}

@@ -1,0 +1,161 @@
+//! Hooks: when, where, with what, and what follows when one fails (config.md, "Hooks").
+
+mod common;
+
+use std::fs;
+
+use common::{Bundle, Value, eventually, json, skip_unless, text};
+
+const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// A hook that appends its kind, the state's status, and whether it shares the caller's mount
+/// namespace and root to a file.
+fn recording(bundle: &Bundle, kind: &str) -> Value {
+    let log = if kind == "startContainer" { "/log".into() } else { bundle.rootfs().join("log") };
+    let script = format!(
+        "state=$(cat); status=${{state#*\\\"status\\\":\\\"}}; status=${{status%%\\\"*}}; \
+         ns=host; [ \"$(readlink /proc/self/ns/mnt)\" = \"$HOST\" ] || ns=container; \
+         case $state in *\\\"pid\\\":[1-9]*) pid=pid;; *) pid=none;; esac; \
+         root=host; [ -e /bin/busybox ] && [ ! -e /usr ] && root=container; \
+         echo {kind} $status $pid $ns $root >>{}",
+        log.display()
+    );
+    let host = fs::read_link("/proc/self/ns/mnt").unwrap();
+    json!({
+        "path": "/bin/sh",
+        "args": ["sh", "-c", script],
+        "env": [format!("HOST={}", host.display()), "PATH=/usr/bin:/bin"],
+    })
+}
+
+#[test]
+fn all_six_run_in_their_order_and_place() {
+    skip_unless!(bundle);
+    fs::write(bundle.rootfs().join("log"), "").unwrap();
+    bundle.set("/root/readonly", json!(false)).set("/hooks", json!({}));
+    for kind in KINDS {
+        let hook = recording(&bundle, kind);
+        bundle.set(&format!("/hooks/{kind}"), json!([hook]));
+    }
+    bundle.script("echo program >>/log; sleep 1000").write();
+    let log = bundle.rootfs().join("log");
+    let read = || fs::read_to_string(&log).unwrap();
+    bundle.must(&["create", &bundle.id]);
+    let created = "prestart creating pid host host\n\
+                   createRuntime creating pid host host\n\
+                   createContainer creating pid container host\n";
+    assert_eq!(read(), created);
+    bundle.must(&["start", &bundle.id]);
+    eventually("the program runs", || read().contains("program"));
+    eventually("poststart runs", || read().contains("poststart"));
+    let mut lines: Vec<String> = read().lines().skip(3).map(str::to_owned).collect();
+    assert_eq!(lines.remove(0), "startContainer created pid container container");
+    // The program and the poststart hook run at the same time.
+    lines.sort();
+    assert_eq!(lines, ["poststart running pid host host", "program"]);
+    bundle.must(&["kill", &bundle.id, "KILL"]);
+    eventually("it stops", || bundle.status() == "stopped");
+    bundle.must(&["delete", &bundle.id]);
+    assert!(read().ends_with("poststop stopped none host host\n"), "{}", read());
+}
+
+#[test]
+fn a_failure_before_the_start_leaves_nothing_and_says_why() {
+    skip_unless!(bundle);
+    let mark = bundle.path().join("poststop-ran");
+    for kind in &KINDS[..4] {
+        fs::remove_file(&mark).ok();
+        bundle.set("/hooks", json!({
+            *kind: [{ "path": "/bin/sh", "args": ["sh", "-c", "echo out of luck >&2; exit 3"] }],
+            "poststop": [{ "path": "/bin/sh", "args": ["sh", "-c", format!("echo >{}", mark.display())] }],
+        }));
+        let message = bundle.refusal();
+        assert!(
+            message.contains(&format!("the {kind} hook /bin/sh exited with 3: out of luck")),
+            "{message}"
+        );
+        assert!(mark.exists() || *kind == "startContainer" || *kind == "createContainer", "{kind}");
+    }
+}
+
+#[test]
+fn hooks_that_take_too_long_are_killed() {
+    skip_unless!(bundle);
+    for kind in &KINDS[..4] {
+        let path = if *kind == "startContainer" || *kind == "createContainer" {
+            "/bin/sleep"
+        } else {
+            "/bin/sleep"
+        };
+        bundle.set(
+            "/hooks",
+            json!({ *kind: [{ "path": path, "args": ["sleep", "1000"], "timeout": 1 }] }),
+        );
+        let message = bundle.refusal();
+        assert!(message.contains("did not end within 1 s"), "{kind}: {message}");
+    }
+}
+
+#[test]
+fn a_missing_hook_is_told() {
+    skip_unless!(bundle);
+    for kind in &KINDS[..4] {
+        bundle.set("/hooks", json!({ *kind: [{ "path": "/nosuch/hook" }] }));
+        let message = bundle.refusal();
+        assert!(message.contains("/nosuch/hook") && message.contains(kind), "{message}");
+    }
+}
+
+#[test]
+fn a_failing_poststart_hook_stops_the_container() {
+    skip_unless!(bundle);
+    bundle.args(&["/bin/sleep", "1000"]);
+    bundle.set("/hooks", json!({ "poststart": [{ "path": "/bin/false" }] }));
+    assert!(bundle.refusal().contains("the poststart hook /bin/false exited with 1"));
+    bundle.write();
+    bundle.must(&["create", &bundle.id]);
+    let output = bundle.call(&["start", &bundle.id]);
+    assert!(text(&output.stderr).contains("poststart"), "{output:?}");
+    assert_eq!(bundle.status(), "stopped");
+    bundle.must(&["delete", &bundle.id]);
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_failing_poststop_hook_is_warned_of_and_the_next_runs() {
+    skip_unless!(bundle);
+    let mark = bundle.path().join("mark");
+    bundle.set(
+        "/hooks",
+        json!({ "poststop": [
+        { "path": "/bin/false" },
+        { "path": "/bin/sh", "args": ["sh", "-c", format!("echo >{}", mark.display())] },
+    ] }),
+    );
+    let output = bundle.run();
+    assert!(output.status.success(), "{output:?}");
+    assert!(text(&output.stderr).contains("poststop hook /bin/false"), "{output:?}");
+    assert!(mark.exists());
+}
+
+#[test]
+fn what_a_hook_mounts_in_the_root_is_seen_by_the_container() {
+    skip_unless!(bundle);
+    if !common::has("mount") {
+        eprintln!("SKIPPED: mount(8) is not installed");
+        return;
+    }
+    fs::create_dir(bundle.rootfs().join("mnt")).unwrap();
+    let target = bundle.rootfs().join("mnt");
+    bundle.set(
+        "/hooks",
+        json!({ "createContainer": [{
+        "path": "/bin/sh",
+        "args": ["sh", "-c", format!("mount -t tmpfs hooked {}", target.display())],
+        "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+    }] }),
+    );
+    bundle.script("grep -c '^hooked /mnt' /proc/mounts");
+    assert_eq!(bundle.output(), "1\n");
+}

@@ -1,0 +1,261 @@
+//! What the container sees of file systems (config.md, "Mounts"; config-linux.md).
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use common::{json, skip_unless, text};
+
+#[test]
+fn a_new_root_is_all_there_is() {
+    skip_unless!(bundle);
+    bundle.script("ls / | tr '\\n' ' '; mount | wc -l; mount | head -n 1 | cut -d' ' -f3,6");
+    bundle.args(&["/bin/sh", "-c", "ls /; mount | head -n 1 | cut -d' ' -f3,6 | cut -c1-5"]);
+    assert_eq!(bundle.output(), "bin\ndev\netc\nhome\nproc\nsys\ntmp\n/ (ro\n");
+    bundle.script("touch /file && ls /file").set("/root/readonly", json!(false));
+    assert_eq!(bundle.output(), "/file\n");
+}
+
+#[test]
+fn bind_mounts_take_every_attribute() {
+    skip_unless!(bundle);
+    let outside = bundle.path().join("outside");
+    fs::create_dir_all(outside.join("below")).unwrap();
+    fs::write(outside.join("file"), "content").unwrap();
+    let source = outside.to_str().unwrap().to_owned();
+    bundle.mount(
+        "/mnt/a",
+        "bind",
+        &source,
+        &["rbind", "ro", "nosuid", "nodev", "noexec", "noatime"],
+    );
+    bundle.mount("/mnt/b", "none", "outside", &["bind", "rw", "nosymfollow"]);
+    bundle.mount("/mnt/f", "", "outside/file", &["bind", "ro"]);
+    bundle.set("/root/readonly", json!(false));
+    bundle.script(
+        "mount | grep ' /mnt/' | while read a on d t y o; do \
+         for w in ro nosuid nodev noexec noatime nosymfollow; do \
+         case $o in *$w*) echo -n $d:$w' ';; esac; done; done; echo; \
+         cat /mnt/a/file /mnt/f; echo x >/mnt/a/file; echo y >/mnt/b/new",
+    );
+    let output = bundle.run();
+    let printed = text(&output.stdout);
+    let first = printed.lines().next().unwrap();
+    assert_eq!(
+        first.trim(),
+        "/mnt/a:ro /mnt/a:nosuid /mnt/a:nodev /mnt/a:noexec /mnt/a:noatime \
+         /mnt/b:nosymfollow /mnt/f:ro"
+    );
+    assert!(printed.contains("contentcontent"), "{printed}");
+    assert!(text(&output.stderr).contains("Read-only"), "{output:?}");
+    assert_eq!(fs::read_to_string(outside.join("new")).unwrap(), "y\n");
+}
+
+#[test]
+fn recursive_attributes_reach_what_is_mounted_below() {
+    skip_unless!(bundle);
+    // /dev of the host has /dev/shm below it.
+    bundle.mount("/mnt/one", "bind", "/dev", &["rbind", "ro"]);
+    bundle.mount("/mnt/all", "bind", "/dev", &["rbind", "rro"]);
+    bundle.set("/root/readonly", json!(false));
+    bundle.script(
+        "mount | grep -c ' /mnt/one/shm .*(rw'; mount | grep -c ' /mnt/all/shm .*(ro'; \
+         mount | grep -c ' /mnt/all .*(ro'",
+    );
+    let printed = bundle.output();
+    assert!(printed.lines().all(|line| line != "0"), "{printed}");
+}
+
+#[test]
+fn tmpfs_is_made_with_its_options_and_copied_up_if_wanted() {
+    skip_unless!(bundle);
+    fs::create_dir_all(bundle.rootfs().join("data/sub")).unwrap();
+    fs::write(bundle.rootfs().join("data/sub/file"), "copied").unwrap();
+    symlink("sub/file", bundle.rootfs().join("data/link")).unwrap();
+    fs::set_permissions(bundle.rootfs().join("data"), fs::Permissions::from_mode(0o751)).unwrap();
+    bundle.mount("/data", "tmpfs", "tmpfs", &["tmpcopyup", "ro", "size=64k"]);
+    bundle.mount("/fresh", "tmpfs", "tmpfs", &["mode=1777", "noexec", "nr_inodes=10"]);
+    bundle.set("/root/readonly", json!(false));
+    bundle
+        .script("cat /data/link; stat -c ' %a' /data; touch /data/x; stat -c %a /fresh; ls /fresh");
+    let output = bundle.run();
+    assert_eq!(text(&output.stdout), "copied 751\n1777\n");
+    assert!(text(&output.stderr).contains("Read-only"));
+    // Below the tmpfs nothing has changed.
+    assert!(!bundle.rootfs().join("data/x").exists());
+}
+
+#[test]
+fn a_wrong_option_is_told_with_the_kernels_words() {
+    skip_unless!(bundle);
+    bundle.mount("/x", "tmpfs", "tmpfs", &["size=nonsense"]);
+    let message = bundle.refusal();
+    assert!(message.contains("/x") && message.contains("size"), "{message}");
+    bundle.spec["mounts"].as_array_mut().unwrap().pop();
+    bundle.mount("/x", "nosuchfs", "none", &[]);
+    let message = bundle.refusal();
+    assert!(message.contains("mount /x") && message.contains("No such device"), "{message}");
+}
+
+#[test]
+fn links_in_the_image_do_not_lead_out() {
+    skip_unless!(bundle);
+    let outside = bundle.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, bundle.rootfs().join("absolute")).unwrap();
+    symlink("../../../../../../../..", bundle.rootfs().join("relative")).unwrap();
+    bundle.mount("/absolute/made", "tmpfs", "tmpfs", &[]);
+    bundle.mount("/relative/root", "tmpfs", "tmpfs", &[]);
+    bundle.set("/root/readonly", json!(false));
+    bundle.script("mount | cut -d' ' -f3 | grep -E 'made|/root'");
+    let printed = bundle.output();
+    assert!(printed.contains("/made") && printed.contains("/root"), "{printed}");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    assert!(!std::path::Path::new("/root/root").exists());
+}
+
+#[test]
+fn procfs_goes_on_an_ordinary_directory_only() {
+    skip_unless!(bundle);
+    fs::remove_dir(bundle.rootfs().join("proc")).unwrap();
+    fs::create_dir(bundle.rootfs().join("elsewhere")).unwrap();
+    symlink("elsewhere", bundle.rootfs().join("proc")).unwrap();
+    let message = bundle.refusal();
+    assert!(message.contains("not an ordinary directory: /proc"), "{message}");
+}
+
+#[test]
+fn a_link_in_the_place_of_dev_is_refused() {
+    skip_unless!(bundle);
+    fs::remove_dir(bundle.rootfs().join("dev")).unwrap();
+    symlink("etc", bundle.rootfs().join("dev")).unwrap();
+    let mounts = bundle.spec["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    let message = bundle.refusal();
+    assert!(message.contains("/dev"), "{message}");
+    assert!(!bundle.rootfs().join("etc/null").exists());
+}
+
+#[test]
+fn devices_and_links_are_there() {
+    skip_unless!(bundle);
+    bundle.push(
+        "/linux/devices",
+        json!({ "path": "/dev/deep/fuse", "type": "c", "major": 10, "minor": 229,
+                "fileMode": 0o640, "uid": 7, "gid": 8 }),
+    );
+    bundle.push("/linux/devices", json!({ "path": "/dev/pipe", "type": "p", "fileMode": 0o600 }));
+    bundle.script(
+        "for f in null zero full random urandom tty deep/fuse pipe; do \
+         stat -c '%F %t:%T %a %u:%g' /dev/$f; done; \
+         for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done; echo hi >/dev/null",
+    );
+    let device = "character special file";
+    assert_eq!(
+        bundle.output(),
+        format!(
+            "{device} 1:3 666 0:0\n{device} 1:5 666 0:0\n{device} 1:7 666 0:0\n\
+             {device} 1:8 666 0:0\n{device} 1:9 666 0:0\n{device} 5:0 666 0:0\n\
+             {device} a:e5 640 7:8\nfifo 0:0 600 0:0\n\
+             /proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n"
+        )
+    );
+}
+
+#[test]
+fn something_else_in_a_devices_place_is_refused() {
+    skip_unless!(bundle);
+    fs::write(bundle.rootfs().join("dev/null"), "no device").unwrap();
+    let mounts = bundle.spec["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    let message = bundle.refusal();
+    assert!(message.contains("/dev/null"), "{message}");
+}
+
+#[test]
+fn paths_are_masked_and_made_read_only() {
+    skip_unless!(bundle);
+    fs::create_dir(bundle.rootfs().join("secret")).unwrap();
+    fs::write(bundle.rootfs().join("secret/file"), "hidden").unwrap();
+    fs::write(bundle.rootfs().join("plain"), "hidden").unwrap();
+    fs::create_dir(bundle.rootfs().join("fixed")).unwrap();
+    for path in ["/secret", "/plain", "/absent", "/bin/sh/below"] {
+        bundle.push("/linux/maskedPaths", json!(path));
+    }
+    bundle.push("/linux/readonlyPaths", json!("/fixed"));
+    bundle.set("/root/readonly", json!(false));
+    bundle.script("ls /secret; cat /plain; touch /secret/x; touch /fixed/x; touch /free; echo 1 >/proc/sys/kernel/domainname");
+    let output = bundle.run();
+    assert_eq!(text(&output.stdout), "");
+    assert_eq!(text(&output.stderr).matches("Read-only file system").count(), 3, "{output:?}");
+}
+
+#[test]
+fn the_cgroup_mount_shows_the_containers_own() {
+    skip_unless!(bundle);
+    bundle.script(
+        "cd /sys/fs/cgroup; if [ -e cgroup.procs ]; then cat cgroup.procs; else \
+         cat memory/tasks; cat unified/cgroup.procs; touch memory/x 2>&1; fi | sort | head -n 1",
+    );
+    bundle.script("f=/sys/fs/cgroup; [ -e $f/cgroup.procs ] || f=$f/memory; grep -c '^1$' $f/cgroup.procs; mkdir $f/x");
+    let output = bundle.run();
+    assert_eq!(text(&output.stdout), "1\n", "{output:?}");
+    assert!(text(&output.stderr).contains("Read-only"));
+    bundle.namespace("cgroup", None);
+    bundle.script("grep -v ':/$' /proc/self/cgroup; f=/sys/fs/cgroup; [ -e $f/cgroup.procs ] || f=$f/memory; grep -c '^1$' $f/cgroup.procs");
+    assert_eq!(bundle.output(), "1\n");
+}
+
+#[test]
+fn propagation_is_as_the_configuration_says() {
+    skip_unless!(bundle);
+    let optional = "cat /proc/self/mountinfo | while read i p d r m o rest; do \
+                    [ $m = / ] && echo $rest | cut -d' ' -f1 | cut -d: -f1; done; true";
+    bundle.script(optional);
+    for (word, shown) in [("private", "-"), ("shared", "shared"), ("unbindable", "unbindable")] {
+        bundle.set("/linux/rootfsPropagation", json!(word));
+        assert_eq!(bundle.output().trim(), shown, "{word}");
+    }
+    bundle.spec["linux"].as_object_mut().unwrap().remove("rootfsPropagation");
+    let outside = bundle.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    bundle.mount("/mnt", "bind", outside.to_str().unwrap(), &["rbind", "rshared"]);
+    bundle.set("/root/readonly", json!(false));
+    bundle.script("grep -c ' /mnt .* shared:' /proc/self/mountinfo");
+    assert_eq!(bundle.output(), "1\n");
+}
+
+#[test]
+fn the_root_can_be_moved_instead_of_pivoted() {
+    skip_unless!(bundle);
+    bundle.script("ls / | wc -l; touch /x");
+    bundle.write();
+    let output = bundle.call(&["run", "--no-pivot", &bundle.id]);
+    assert_eq!(text(&output.stdout), "7\n", "{output:?}");
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn ids_of_a_mount_can_be_mapped() {
+    skip_unless!(bundle);
+    let outside = bundle.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "").unwrap();
+    let map = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+    bundle.push(
+        "/mounts",
+        json!({ "destination": "/mnt", "type": "bind", "source": outside, "options": ["bind"],
+                "uidMappings": map, "gidMappings": map }),
+    );
+    bundle.set("/root/readonly", json!(false));
+    bundle.script("stat -c '%u:%g' /mnt/file");
+    assert_eq!(bundle.output(), "1000:1000\n");
+    // With a user namespace the container's own mapping does, so that ids look unmapped.
+    bundle.spec["mounts"].as_array_mut().unwrap().pop();
+    bundle.mount("/mnt", "bind", outside.to_str().unwrap(), &["bind", "idmap"]);
+    bundle.user_namespace();
+    bundle.set("/root/readonly", json!(true));
+    fs::create_dir(bundle.rootfs().join("mnt2")).unwrap();
+    assert_eq!(bundle.output(), "0:0\n");
+}
