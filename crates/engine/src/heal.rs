@@ -6,6 +6,7 @@
 //! heals.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use berth_cgroup::{Cgroup, Hierarchies, SavedCgroup, SavedDirectory};
 use berth_image::SnapshotDriver;
@@ -19,6 +20,9 @@ use crate::plan::RootSource;
 use crate::records::{ContainerRecord, Outcome};
 use crate::state::{Observed, Remedy, observe};
 use crate::view::ContainerState;
+
+/// How long a killed monitor may keep its cgroup busy.
+const SCOPE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// What becomes of a removed container's anonymous volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,9 +82,7 @@ impl Core {
         if matches!(observed.remedy, Remedy::Cleanup | Remedy::Undo | Remedy::Remove)
             && !berth_monitor::client::is_alive(&self.paths.run(id))
         {
-            // A monitor that was killed could not take its own cgroup with it.
-            berth_cgroup::scope::remove(id)
-                .map_err(RuntimeError::builtin("remove the monitor's cgroup of", id))?;
+            remove_scope(id)?;
         }
         match observed.remedy {
             Remedy::None => return Ok(Some((record, observed))),
@@ -340,6 +342,24 @@ impl Core {
             scope: Some(id.to_owned()),
             lifetime: berth_monitor::client::Lifetime::Containers,
         })
+    }
+}
+
+/// Removes the cgroup of a monitor that was killed and could not do it itself. The kernel may take a
+/// moment to let the dead process go.
+fn remove_scope(id: &str) -> Result<(), RuntimeError> {
+    let failed = || RuntimeError::builtin("remove the monitor's cgroup of", id);
+    let hierarchies =
+        Hierarchies::detect().map_err(RuntimeError::builtin("find the monitor's cgroup of", id))?;
+    let scope = PathBuf::from(format!("/berth-monitor-{id}"));
+    let deadline = Instant::now() + SCOPE_PATIENCE;
+    loop {
+        berth_cgroup::scope::remove(id).map_err(failed())?;
+        // What is still in use then is left to `system prune`.
+        if directories(&hierarchies, &scope).is_empty() || Instant::now() > deadline {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

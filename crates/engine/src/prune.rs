@@ -17,7 +17,7 @@ use crate::state::Remedy;
 use crate::view::{ContainerStatus, Pruned};
 
 /// A monitor has entered its cgroup long before this.
-const STALE: Duration = Duration::from_mins(1);
+const STALE: Duration = Duration::from_secs(5);
 
 /// What `system_prune` takes beyond what is broken.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -89,27 +89,34 @@ mod call {
 }
 
 /// Makes a system call.
-#[inline(always)]
-fn system_call(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
+#[inline]
+fn system_call(
+    number: usize,
+    first: usize,
+    second: usize,
+    third: usize,
+    fourth: usize,
+    fifth: usize,
+) -> isize {
     let result: isize;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the callers pass pointers to what outlives the call; the kernel's ABI is followed.
     unsafe {
-        asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b,
-            in("rdx") c, in("r10") d, in("r8") e, lateout("rcx") _, lateout("r11") _,
+        asm!("syscall", inlateout("rax") number as isize => result, in("rdi") first, in("rsi") second,
+            in("rdx") third, in("r10") fourth, in("r8") fifth, lateout("rcx") _, lateout("r11") _,
             options(nostack));
     }
     #[cfg(target_arch = "aarch64")]
     // SAFETY: the callers pass pointers to what outlives the call; the kernel's ABI is followed.
     unsafe {
-        asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result, in("x1") b,
-            in("x2") c, in("x3") d, in("x4") e, options(nostack));
+        asm!("svc 0", in("x8") number, inlateout("x0") first as isize => result, in("x1") second,
+            in("x2") third, in("x3") fourth, in("x4") fifth, options(nostack));
     }
     #[cfg(target_arch = "riscv64")]
     // SAFETY: the callers pass pointers to what outlives the call; the kernel's ABI is followed.
     unsafe {
-        asm!("ecall", in("a7") number, inlateout("a0") a as isize => result, in("a1") b,
-            in("a2") c, in("a3") d, in("a4") e, options(nostack));
+        asm!("ecall", in("a7") number, inlateout("a0") first as isize => result, in("a1") second,
+            in("a2") third, in("a3") fourth, in("a4") fifth, options(nostack));
     }
     result
 }
@@ -123,10 +130,13 @@ const READ_ONLY: u64 = 1;
 const PRIVATE: u64 = 1 << 18;
 
 /// Whether the C string at `text` is one of the commands that make a process in a container.
-#[inline(always)]
 fn is_command(text: *const u8) -> bool {
-    // SAFETY: every byte up to the first that differs is part of the string or its NUL.
-    let at = |index: usize| unsafe { *text.add(index) };
+    let at = |index: usize| {
+        // SAFETY: every byte up to the first that differs is part of the string or its NUL.
+        let byte = unsafe { text.add(index) };
+        // SAFETY: as above.
+        unsafe { *byte }
+    };
     let is = |word: [u8; 8], length: usize| {
         let mut index = 0;
         while index < length {
@@ -148,12 +158,14 @@ extern "C" fn early(stack: *const usize) {
     // SAFETY: the arguments follow the count.
     let arguments = unsafe { stack.add(1) };
     // SAFETY: the environment follows the arguments and their null pointer.
-    let environment = unsafe { arguments.add(count).add(1) };
+    let environment = unsafe { arguments.add(count + 1) };
     let mut index = 1;
     let mut found = false;
     while index < count && !found {
-        // SAFETY: there are `count` arguments, C strings all.
-        let argument = unsafe { *arguments.add(index) };
+        // SAFETY: there are `count` arguments.
+        let argument = unsafe { arguments.add(index) };
+        // SAFETY: each is the address of a C string.
+        let argument = unsafe { *argument };
         found = is_command(argument as *const u8);
         index += 1;
     }
@@ -167,9 +179,10 @@ extern "C" fn early(stack: *const usize) {
     }
     let mut status = std::mem::MaybeUninit::<[u64; 16]>::uninit();
     let known = system_call(call::FSTATFS, own as usize, status.as_mut_ptr() as usize, 0, 0, 0);
-    // SAFETY: `struct statfs` has 15 words, of which the kernel has filled the eleventh, the flags,
-    // if the call succeeded; otherwise the value is not used.
-    let flags = unsafe { status.as_ptr().cast::<u64>().add(10).read_volatile() };
+    // SAFETY: `struct statfs` has 15 words, the eleventh of which are the flags.
+    let flags = unsafe { status.as_ptr().cast::<u64>().add(10) };
+    // SAFETY: the kernel has filled it if the call succeeded; otherwise the value is not used.
+    let flags = unsafe { flags.read_volatile() };
     system_call(call::CLOSE, own as usize, 0, 0, 0, 0);
     if known == 0 && flags & READ_ONLY == 0 {
         execute_again(path, arguments as usize, environment as usize);
@@ -177,7 +190,6 @@ extern "C" fn early(stack: *const usize) {
 }
 
 /// Returns when that failed.
-#[inline(always)]
 fn execute_again(path: usize, arguments: usize, environment: usize) {
     let mount = system_call(call::OPEN_TREE, AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC, 0, 0);
     if mount < 0 {

@@ -6,11 +6,11 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Value, eventually, json, skip_unless, text};
+use common::{Bundle, Value, eventually, json, text};
 
 #[test]
 fn create_start_kill_delete() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.script("echo started >/tmp/mark; exec sleep 1000").set("/root/readonly", json!(false));
     bundle.write();
     let pid_file = bundle.path().join("pid");
@@ -46,7 +46,7 @@ fn create_start_kill_delete() {
 
 #[test]
 fn an_id_in_use_is_refused() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
     let output = bundle.call(&["run", &bundle.id]);
     assert!(text(&output.stderr).contains("exists"), "{output:?}");
@@ -57,7 +57,7 @@ fn an_id_in_use_is_refused() {
 
 #[test]
 fn a_failure_at_start_is_told() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     fs::write(bundle.rootfs().join("bin/script"), "#!/bin/nosuch\n").unwrap();
     let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
     fs::set_permissions(bundle.rootfs().join("bin/script"), mode).unwrap();
@@ -73,7 +73,7 @@ fn a_failure_at_start_is_told() {
 
 #[test]
 fn state_and_list_say_what_is_known() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.set("/annotations", json!({ "a.b": "c" }));
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
     let state: Value = serde_json::from_str(&bundle.must(&["state", &bundle.id])).unwrap();
@@ -97,7 +97,7 @@ fn state_and_list_say_what_is_known() {
 
 #[test]
 fn a_reused_process_id_is_not_mistaken_for_the_container() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
     let path = bundle.state_root().join(&bundle.id).join("state.json");
     let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -114,7 +114,7 @@ fn a_reused_process_id_is_not_mistaken_for_the_container() {
 
 #[test]
 fn exec_starts_a_process_in_all_namespaces_and_the_cgroup() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.user_namespace().namespace("cgroup", None).namespace("time", None);
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
     let script = "for n in pid net ipc uts mnt user cgroup time; do \
@@ -131,7 +131,7 @@ fn exec_starts_a_process_in_all_namespaces_and_the_cgroup() {
 
 #[test]
 fn exec_passes_codes_environment_and_user() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
     assert_eq!(bundle.exec(&["/bin/sh", "-c", "exit 9"]).status.code(), Some(9));
     assert_eq!(bundle.exec(&["nosuch"]).status.code(), Some(127));
@@ -173,7 +173,7 @@ fn exec_passes_codes_environment_and_user() {
 
 #[test]
 fn exec_can_be_left_alone() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
     let pid_file = bundle.path().join("exec.pid");
     let status = bundle
@@ -199,7 +199,7 @@ fn exec_can_be_left_alone() {
 
 #[test]
 fn a_paused_container_stands_still_and_can_be_deleted() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
     bundle.must(&["pause", &bundle.id]);
     assert_eq!(bundle.status(), "paused");
@@ -220,7 +220,7 @@ fn a_paused_container_stands_still_and_can_be_deleted() {
 
 #[test]
 fn every_process_is_reached_through_the_cgroup() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.without_namespace("pid");
     bundle.script("sleep 1000 & sleep 1000 & echo ready >/tmp/ready; wait");
     bundle.set("/root/readonly", json!(false)).start_detached();
@@ -249,7 +249,7 @@ fn every_process_is_reached_through_the_cgroup() {
 
 #[test]
 fn limits_are_set_and_changed() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.set("/linux/resources/memory", json!({ "limit": 67_108_864 }));
     bundle.set("/linux/resources/pids", json!({ "limit": 20 }));
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
@@ -275,7 +275,7 @@ fn limits_are_set_and_changed() {
 
 #[test]
 fn a_tiny_memory_limit_is_enough_to_start() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.set("/linux/resources/memory", json!({ "limit": 4_194_304 }));
     bundle.script("echo fine");
     assert_eq!(bundle.output(), "fine\n");
@@ -283,7 +283,7 @@ fn a_tiny_memory_limit_is_enough_to_start() {
 
 #[test]
 fn signals_to_the_foreground_go_to_the_container() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.script(
         "trap 'echo got; exit 5' TERM; echo ready >/tmp/ready; while :; do sleep 0.05; done",
     );
@@ -301,7 +301,7 @@ fn signals_to_the_foreground_go_to_the_container() {
 
 #[test]
 fn keep_leaves_the_stopped_container() {
-    skip_unless!(bundle);
+    let Some(bundle) = Bundle::new() else { return };
     bundle.write();
     bundle.must(&["run", "--keep", &bundle.id]);
     assert_eq!(bundle.status(), "stopped");
@@ -311,7 +311,7 @@ fn keep_leaves_the_stopped_container() {
 
 #[test]
 fn the_log_is_json_when_asked_for() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["nosuch"]).write();
     let log = bundle.path().join("log");
     let output = bundle.call(&[
@@ -331,7 +331,7 @@ fn the_log_is_json_when_asked_for() {
 
 #[test]
 fn a_creator_that_is_killed_leaves_what_can_be_deleted() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     // A hook that waits holds the creation up at a known point.
     bundle.set(
         "/hooks",
@@ -359,7 +359,7 @@ fn a_creator_that_is_killed_leaves_what_can_be_deleted() {
 
 #[test]
 fn many_at_once_do_not_disturb_each_other() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.script("exit 4").write();
     let template = bundle.spec["linux"]["cgroupsPath"].as_str().unwrap().to_owned();
     let children: Vec<_> = (0..16)

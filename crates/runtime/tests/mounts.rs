@@ -5,11 +5,11 @@ mod common;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use common::{json, skip_unless, text};
+use common::{Bundle, json, text};
 
 #[test]
 fn a_new_root_is_all_there_is() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.script("ls / | tr '\\n' ' '; mount | wc -l; mount | head -n 1 | cut -d' ' -f3,6");
     bundle.args(&["/bin/sh", "-c", "ls /; mount | head -n 1 | cut -d' ' -f3,6 | cut -c1-5"]);
     assert_eq!(bundle.output(), "bin\ndev\netc\nhome\nproc\nsys\ntmp\n/ (ro\n");
@@ -19,7 +19,7 @@ fn a_new_root_is_all_there_is() {
 
 #[test]
 fn bind_mounts_take_every_attribute() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     let outside = bundle.path().join("outside");
     fs::create_dir_all(outside.join("below")).unwrap();
     fs::write(outside.join("file"), "content").unwrap();
@@ -54,7 +54,7 @@ fn bind_mounts_take_every_attribute() {
 
 #[test]
 fn recursive_attributes_reach_what_is_mounted_below() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     // /dev of the host has /dev/shm below it.
     bundle.mount("/mnt/one", "bind", "/dev", &["rbind", "ro"]);
     bundle.mount("/mnt/all", "bind", "/dev", &["rbind", "rro"]);
@@ -69,7 +69,7 @@ fn recursive_attributes_reach_what_is_mounted_below() {
 
 #[test]
 fn tmpfs_is_made_with_its_options_and_copied_up_if_wanted() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     fs::create_dir_all(bundle.rootfs().join("data/sub")).unwrap();
     fs::write(bundle.rootfs().join("data/sub/file"), "copied").unwrap();
     symlink("sub/file", bundle.rootfs().join("data/link")).unwrap();
@@ -88,7 +88,7 @@ fn tmpfs_is_made_with_its_options_and_copied_up_if_wanted() {
 
 #[test]
 fn a_wrong_option_is_told_with_the_kernels_words() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.mount("/x", "tmpfs", "tmpfs", &["size=nonsense"]);
     let message = bundle.refusal();
     assert!(message.contains("/x") && message.contains("size"), "{message}");
@@ -100,7 +100,7 @@ fn a_wrong_option_is_told_with_the_kernels_words() {
 
 #[test]
 fn links_in_the_image_do_not_lead_out() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     let outside = bundle.path().join("outside");
     fs::create_dir(&outside).unwrap();
     symlink(&outside, bundle.rootfs().join("absolute")).unwrap();
@@ -117,7 +117,7 @@ fn links_in_the_image_do_not_lead_out() {
 
 #[test]
 fn procfs_goes_on_an_ordinary_directory_only() {
-    skip_unless!(bundle);
+    let Some(bundle) = Bundle::new() else { return };
     fs::remove_dir(bundle.rootfs().join("proc")).unwrap();
     fs::create_dir(bundle.rootfs().join("elsewhere")).unwrap();
     symlink("elsewhere", bundle.rootfs().join("proc")).unwrap();
@@ -127,7 +127,7 @@ fn procfs_goes_on_an_ordinary_directory_only() {
 
 #[test]
 fn a_link_in_the_place_of_dev_is_refused() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     fs::remove_dir(bundle.rootfs().join("dev")).unwrap();
     symlink("etc", bundle.rootfs().join("dev")).unwrap();
     let mounts = bundle.spec["mounts"].as_array_mut().unwrap();
@@ -139,7 +139,7 @@ fn a_link_in_the_place_of_dev_is_refused() {
 
 #[test]
 fn devices_and_links_are_there() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.push(
         "/linux/devices",
         json!({ "path": "/dev/deep/fuse", "type": "c", "major": 10, "minor": 229,
@@ -165,7 +165,7 @@ fn devices_and_links_are_there() {
 
 #[test]
 fn something_else_in_a_devices_place_is_refused() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     fs::write(bundle.rootfs().join("dev/null"), "no device").unwrap();
     let mounts = bundle.spec["mounts"].as_array_mut().unwrap();
     mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
@@ -175,7 +175,7 @@ fn something_else_in_a_devices_place_is_refused() {
 
 #[test]
 fn paths_are_masked_and_made_read_only() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     fs::create_dir(bundle.rootfs().join("secret")).unwrap();
     fs::write(bundle.rootfs().join("secret/file"), "hidden").unwrap();
     fs::write(bundle.rootfs().join("plain"), "hidden").unwrap();
@@ -193,7 +193,7 @@ fn paths_are_masked_and_made_read_only() {
 
 #[test]
 fn the_cgroup_mount_shows_the_containers_own() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.script(
         "cd /sys/fs/cgroup; if [ -e cgroup.procs ]; then cat cgroup.procs; else \
          cat memory/tasks; cat unified/cgroup.procs; touch memory/x 2>&1; fi | sort | head -n 1",
@@ -209,7 +209,7 @@ fn the_cgroup_mount_shows_the_containers_own() {
 
 #[test]
 fn propagation_is_as_the_configuration_says() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     let optional = "cat /proc/self/mountinfo | while read i p d r m o rest; do \
                     [ $m = / ] && echo $rest | cut -d' ' -f1 | cut -d: -f1; done; true";
     bundle.script(optional);
@@ -228,7 +228,7 @@ fn propagation_is_as_the_configuration_says() {
 
 #[test]
 fn the_root_can_be_moved_instead_of_pivoted() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.script("ls / | wc -l; touch /x");
     bundle.write();
     let output = bundle.call(&["run", "--no-pivot", &bundle.id]);
@@ -238,7 +238,7 @@ fn the_root_can_be_moved_instead_of_pivoted() {
 
 #[test]
 fn ids_of_a_mount_can_be_mapped() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     let outside = bundle.path().join("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("file"), "").unwrap();

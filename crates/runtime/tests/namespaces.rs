@@ -1,12 +1,14 @@
 //! Namespaces, made and joined (config-linux.md, "Namespaces", "User namespace mappings",
 //! "Offset for Time Namespace", "Sysctl").
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what fails here fails a test")]
+
 mod common;
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-use common::{json, skip_unless, text};
+use common::{Bundle, json, text};
 
 const KINDS: [(&str, &str); 8] = [
     ("pid", "pid"),
@@ -25,10 +27,10 @@ fn own(file: &str) -> String {
 
 #[test]
 fn every_namespace_is_made_when_asked_for_and_shared_otherwise() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     let list = KINDS.map(|(_, file)| format!("/proc/self/ns/{file}")).join(" ");
     bundle.script(&format!("for n in {list}; do readlink $n; done"));
-    let shown = |bundle: &common::Bundle| -> Vec<bool> {
+    let shown = |bundle: &Bundle| -> Vec<bool> {
         let printed = bundle.output();
         let lines: Vec<&str> = printed.lines().collect();
         KINDS.iter().zip(lines).map(|((_, file), line)| line == own(file)).collect()
@@ -76,7 +78,7 @@ impl Drop for Holder {
 
 #[test]
 fn namespaces_are_joined_by_path() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     let Some(holder) = Holder::new(&["--net", "--ipc", "--uts", "--cgroup"]) else { return };
     bundle.script("for n in net ipc uts cgroup; do readlink /proc/self/ns/$n; done");
     for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup")] {
@@ -90,9 +92,9 @@ fn namespaces_are_joined_by_path() {
 
 #[test]
 fn a_pid_namespace_is_joined_and_left_again() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     // Another container's: its first process is 1, this one is not.
-    let Some(mut first) = common::Bundle::new() else { return };
+    let Some(mut first) = Bundle::new() else { return };
     first.args(&["/bin/sleep", "1000"]).start_detached();
     bundle.namespace("pid", Some(&format!("/proc/{}/ns/pid", first.pid())));
     bundle.script("cat /proc/1/cmdline | head -c 10; [ $$ != 1 ] && echo ' other'");
@@ -101,8 +103,8 @@ fn a_pid_namespace_is_joined_and_left_again() {
 
 #[test]
 fn a_user_namespace_is_joined() {
-    skip_unless!(bundle);
-    let Some(mut first) = common::Bundle::new() else { return };
+    let Some(mut bundle) = Bundle::new() else { return };
+    let Some(mut first) = Bundle::new() else { return };
     first.user_namespace().args(&["/bin/sleep", "1000"]).start_detached();
     let pid = first.pid();
     for (kind, file) in [("user", "user"), ("pid", "pid"), ("network", "net")] {
@@ -119,7 +121,7 @@ fn a_user_namespace_is_joined() {
 
 #[test]
 fn ids_are_mapped_in_a_user_namespace() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.user_namespace();
     bundle.script("id -u; cat /proc/self/uid_map; touch /tmp/x && stat -c %u /tmp/x; stat -c '%F' /dev/null; echo >/dev/null && echo fine");
     bundle.mount("/tmp", "tmpfs", "tmpfs", &[]);
@@ -132,7 +134,7 @@ fn ids_are_mapped_in_a_user_namespace() {
 
 #[test]
 fn a_root_that_the_containers_user_cannot_reach_is_no_obstacle() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(bundle.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let outside = bundle.path().join("outside");
@@ -145,7 +147,7 @@ fn a_root_that_the_containers_user_cannot_reach_is_no_obstacle() {
 
 #[test]
 fn names_are_set_in_a_uts_namespace_only() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.script("hostname; cat /proc/sys/kernel/domainname");
     bundle.set("/hostname", json!("a-host")).set("/domainname", json!("a.domain"));
     assert_eq!(bundle.output(), "a-host\na.domain\n");
@@ -155,7 +157,7 @@ fn names_are_set_in_a_uts_namespace_only() {
 
 #[test]
 fn the_clocks_have_their_offsets() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.namespace("time", None);
     bundle.set(
         "/linux/timeOffsets",
@@ -169,7 +171,7 @@ fn the_clocks_have_their_offsets() {
 
 #[test]
 fn kernel_parameters_are_the_containers_own() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.set(
         "/linux/sysctl",
         json!({ "net.ipv4.ip_forward": "1", "kernel.msgmax": "4321", "net/core/somaxconn": "77" }),
@@ -184,7 +186,7 @@ fn kernel_parameters_are_the_containers_own() {
 
 #[test]
 fn without_a_mount_namespace_nothing_is_mounted() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.without_namespace("mount");
     assert!(bundle.refusal().contains("mounts"));
     for (pointer, value) in [
@@ -201,7 +203,7 @@ fn without_a_mount_namespace_nothing_is_mounted() {
 
 #[test]
 fn a_namespace_that_is_not_there_is_an_error() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.namespace("network", Some("/run/netns/nosuch-namespace"));
     let message = bundle.refusal();
     assert!(message.contains("linux.namespaces") && message.contains("nosuch"), "{message}");

@@ -1,5 +1,7 @@
 //! Terminals (config.md, `process.terminal`; runc's console socket).
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails a test")]
+
 mod common;
 
 use std::io::{IoSliceMut, Read as _};
@@ -8,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
-use common::{json, skip_unless, text};
+use common::{Bundle, json, text};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 fn accept(listener: &UnixListener) -> (OwnedFd, Vec<u8>) {
@@ -34,7 +36,7 @@ fn read_all(master: OwnedFd) -> String {
 
 #[test]
 fn the_master_goes_over_the_console_socket() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     let path = bundle.path().join("console.sock");
     let listener = UnixListener::bind(&path).unwrap();
     bundle.set("/process/terminal", json!(true));
@@ -66,7 +68,7 @@ fn the_master_goes_over_the_console_socket() {
 
 #[test]
 fn exec_has_a_terminal_of_its_own() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
     let path = bundle.path().join("console.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -93,7 +95,7 @@ fn exec_has_a_terminal_of_its_own() {
 
 #[test]
 fn in_the_foreground_it_is_copied_to_ours() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.set("/process/terminal", json!(true));
     bundle.script("tty; read line; echo \"<$line>\"; exit 6").write();
     let mut child = bundle
@@ -112,7 +114,7 @@ fn in_the_foreground_it_is_copied_to_ours() {
 
 #[test]
 fn a_terminal_without_a_socket_is_refused_and_the_other_way_round() {
-    skip_unless!(bundle);
+    let Some(mut bundle) = Bundle::new() else { return };
     bundle.set("/process/terminal", json!(true)).write();
     for words in [&["create"][..], &["run", "-d"]] {
         let output = bundle.call(&[words, &[&bundle.id]].concat());

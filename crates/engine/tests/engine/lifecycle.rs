@@ -93,6 +93,10 @@ fn a_stop_signal_is_given_time_and_is_enough() {
         let mut wanted = request(&["sleep", "1000"]);
         wanted.init = true;
         let id = start(&engine, wanted).await;
+        eventually("the init has started the command", async || {
+            engine.top(&id, &[]).await.unwrap().rows.len() == 2
+        })
+        .await;
         let begin = std::time::Instant::now();
         engine.stop(&id, StopOptions { timeout: Some(8), signal: None }).await.unwrap();
         assert!(begin.elapsed() < Duration::from_secs(5), "the signal was passed on by the init");

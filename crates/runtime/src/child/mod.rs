@@ -37,9 +37,7 @@ pub(crate) fn run(plan: &mut Plan, socket: BorrowedFd<'_>) -> ! {
         sys::close_number(descriptor);
     }
     // What the maker ignores or blocks is no business of the program's.
-    for signal in 1..32 {
-        sys::default_signal(signal);
-    }
+    sys::default_signals();
     sys::unblock_signals();
     rustix::process::umask(Mode::empty());
     let mut home = [0u8; 1024];

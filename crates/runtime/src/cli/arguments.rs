@@ -288,7 +288,7 @@ fn command(word: &OsStr, parser: &mut Parser) -> Result<Command, Fault> {
         "checkpoint" | "restore" => {
             Err(Fault::usage(format!("{} is not supported", word.display())))
         }
-        _ => Err(Fault::usage(format!("{word:?} is not a command"))),
+        _ => Err(Fault::usage(format!("{} is not a command", word.display()))),
     }
 }
 
@@ -300,7 +300,7 @@ impl Id {
     /// Takes a word.
     pub(crate) fn set(&mut self, word: &OsStr) -> Result<(), Fault> {
         if self.0.is_some() {
-            return Err(Fault::usage(format!("{word:?} is one word too many")));
+            return Err(Fault::usage(format!("{} is one word too many", word.display())));
         }
         let text = word.to_string_lossy();
         let id = ContainerId::new(text)

@@ -83,7 +83,7 @@ pub(crate) fn parse(parser: &mut Parser) -> Result<ExecArguments, Fault> {
 }
 
 fn text(word: OsString) -> Result<String, Fault> {
-    word.into_string().map_err(|word| Fault::usage(format!("{word:?} is not UTF-8")))
+    word.into_string().map_err(|word| Fault::usage(format!("{} is not UTF-8", word.display())))
 }
 
 /// `UID[:GID]`, in digits only: a name would have to be looked up in the container.

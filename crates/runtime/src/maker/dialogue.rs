@@ -61,7 +61,11 @@ impl Dialogue<'_> {
                     say(self.socket, Word::Go, self.pid, b"")?;
                 }
                 Received::Report(Report::Ready) if until == CreateUntil::Created => return Ok(()),
-                Received::Report(Report::Ready) => ready = true,
+                Received::Report(Report::Ready) => {
+                    // startContainer hooks run now.
+                    self.hooks_ran = true;
+                    ready = true;
+                }
                 Received::Report(failed @ Report::Failed { .. }) => {
                     return Err(reports::explain(failed, command, path));
                 }

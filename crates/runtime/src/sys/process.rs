@@ -262,10 +262,23 @@ pub(crate) fn set_memory_policy(mode: i32, nodes: &[u64]) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, pointer, bits) }).map(drop)
 }
 
-/// Gives a signal its default effect.
-pub(crate) fn default_signal(signal: i32) {
-    // SAFETY: SIG_DFL is no function of this process.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
+/// Gives every signal its default effect, those that the C library keeps for itself, too.
+pub(crate) fn default_signals() {
+    // The kernel's `struct sigaction`, with a set of 64 signals: default effect, no flags.
+    let default = [0u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: the structure is as long as the kernel's on any architecture, its set is 8 bytes,
+        // and the old action is not asked for. SIGKILL and SIGSTOP fail and change nothing.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
+    }
 }
 
 /// Blocks no signal.

@@ -1,6 +1,5 @@
 //! Bundles over a small root file system, and the built binary to run them.
 #![expect(dead_code, reason = "each test program uses a part of it")]
-#![expect(missing_docs, reason = "for tests only")]
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what fails here fails a test")]
 
 use std::fs;
@@ -19,17 +18,6 @@ const APPLETS: &[&str] = &[
     "head", "grep", "mknod", "touch", "echo", "test", "tty", "readlink", "kill", "wc", "mkdir",
     "dd", "pwd", "ln", "rm", "cut", "sort", "stty", "umount", "chmod", "seq", "find", "nice",
 ];
-
-/// Prints why a test does not run, and tells so.
-macro_rules! skip_unless {
-    ($bundle:ident) => {
-        let Some(mut $bundle) = common::Bundle::new() else { return };
-        // Not every test changes the configuration.
-        let _ = &mut $bundle;
-    };
-}
-#[expect(unused_imports, reason = "not every test program has tests that always need root")]
-pub(crate) use skip_unless;
 
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
