@@ -57,7 +57,7 @@ fn killed_at_random_points_it_leaves_nothing() {
     scratch.berth(&["run", "--rm", "demo", "true"]).success();
     let mut sequence = Sequence(0x5EED_2026);
     let mut ids = Vec::new();
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     for round in 0..60 {
         if Instant::now() > until {
             break;
@@ -78,12 +78,12 @@ fn killed_at_random_points_it_leaves_nothing() {
             0 => drop(child.kill()),
             1 if !victims.is_empty() => {
                 let chosen = sequence.next(victims.len() as u64) as usize;
-                drop(kill_process(victims[chosen], Signal::KILL));
+                let _ = kill_process(victims[chosen], Signal::KILL);
             }
             _ => {
                 drop(child.kill());
                 for pid in victims {
-                    drop(kill_process(pid, Signal::KILL));
+                    let _ = kill_process(pid, Signal::KILL);
                 }
             }
         }
@@ -101,10 +101,15 @@ fn killed_at_random_points_it_leaves_nothing() {
         );
     }
     scratch.assert_clean();
-    for directory in ids {
-        let id = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        assert_eq!(cgroups_of(&id), Vec::<PathBuf>::new(), "cgroups of {id}");
-    }
+    // The scope of a monitor that was killed a moment ago is left to the next prune: its monitor
+    // could still be about to enter it.
+    let left = |directory: &PathBuf| {
+        cgroups_of(&directory.file_name().unwrap_or_default().to_string_lossy())
+    };
+    eventually("no cgroup is left", || {
+        scratch.berth(&["system", "prune", "--force"]).success();
+        ids.iter().flat_map(left).next().is_none()
+    });
 }
 
 #[test]

@@ -9,6 +9,11 @@ use crate::command::{cargo_command, output, run, workspace_root};
 /// The packages whose binaries are shipped.
 const SHIPPED: [&str; 3] = ["berth", "berth-runtime", "berth-monitor"];
 
+/// How they are linked: static; without the C library's symbols and our unwind tables, which serve
+/// nobody in a program that aborts; relocations packed and equal functions folded, for size.
+const DIST_FLAGS: &str = "-C target-feature=+crt-static -C force-unwind-tables=no \
+    -C link-arg=-Wl,--strip-all -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all";
+
 /// The triple of the machine that builds.
 ///
 /// It is always given to cargo by name: a static build without `--target` would link procedural
@@ -28,10 +33,7 @@ pub fn dist() -> anyhow::Result<PathBuf> {
     for package in SHIPPED {
         command.args(["--package", package]);
     }
-    // The C library's own symbols and our unwind tables serve nobody in a program that aborts.
-    let flags =
-        "-C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,--strip-all";
-    command.env("RUSTFLAGS", flags);
+    command.env("RUSTFLAGS", DIST_FLAGS);
     run(&mut command)?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace_root().join("target"), PathBuf::from);

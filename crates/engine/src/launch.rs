@@ -80,8 +80,10 @@ impl Core {
     ) -> Result<Recorded, CreateError> {
         let source = self.source(&request.image)?;
         let id = identity::new_id();
-        self.runtime(request.runtime.as_deref())?;
         let mut request = request;
+        self.runtime(request.runtime.as_deref())?;
+        // Whoever deals with the container later may have another default.
+        request.runtime.get_or_insert_with(|| self.config.runtime.clone());
         self.join_volumes_from(&mut request)?;
         if request.replace {
             self.remove_namesake(&request)?;

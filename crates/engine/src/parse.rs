@@ -1,6 +1,6 @@
 //! The words that people write on a command line, in podman's syntax.
 //!
-//! Types implement [`FromStr`] so that a front end can name them as value parsers; what is not a
+//! Types implement [`FromStr`](std::str::FromStr) so that a front end can name them as value parsers; what is not a
 //! type of its own has a function here. Nothing in here looks at the system.
 
 use std::path::PathBuf;

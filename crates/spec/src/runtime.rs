@@ -38,21 +38,15 @@ pub struct Spec {
     /// The Linux part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linux: Option<Linux>,
-    /// Another platform's part; a Linux runtime ignores it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub solaris: Option<serde_json::Value>,
-    /// Another platform's part; a Linux runtime ignores it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub windows: Option<serde_json::Value>,
-    /// The part of runtimes that start virtual machines.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vm: Option<serde_json::Value>,
-    /// Another platform's part; a Linux runtime ignores it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zos: Option<serde_json::Value>,
-    /// Another platform's part; a Linux runtime ignores it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub freebsd: Option<serde_json::Value>,
+    /// Whether there is a part for runtimes that start virtual machines, which a runtime of
+    /// processes refuses. (The parts of other platforms are unknown properties to this one.)
+    #[serde(default, deserialize_with = "is_there", skip_serializing)]
+    pub vm: bool,
+}
+
+/// Takes a value of any kind, and keeps no more than that it was there.
+fn is_there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Option::<serde::de::IgnoredAny>::deserialize(deserializer).map(|value| value.is_some())
 }
 
 /// The root file system (config.md, "Root").

@@ -20,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "berth",
     version,
     propagate_version = false,
+    args_override_self = true,
     arg_required_else_help = true,
     subcommand_required = true,
     max_term_width = 100,

@@ -313,3 +313,31 @@ fn many_containers_start_at_once() {
         }
     });
 }
+
+#[test]
+fn a_foreign_runtime_is_remembered_with_its_container() {
+    let runc = ["/usr/sbin/runc", "/usr/bin/runc"]
+        .into_iter()
+        .find(|path| std::path::Path::new(path).is_file());
+    let Some(runc) = runc else {
+        eprintln!("SKIPPED: runc is not installed");
+        return;
+    };
+    with_engine!(|engine, scratch| {
+        let config = berth_engine::EngineConfig { runtime: runc.to_owned(), ..scratch.config() };
+        let foreign = berth_engine::Engine::open(config).unwrap();
+        let (out, _, status) = run(&foreign, once(&["sh", "-c", "echo out; exit 6"])).await;
+        assert_eq!((out.as_str(), status.code), ("out\n", Some(6)));
+        let error = foreign.run(once(&["nosuch"]), ATTACHED).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CommandNotFound);
+        let id = start(&foreign, request(&["sleep", "1000"])).await;
+        let states = scratch.run().join("runtime-runc");
+        assert!(states.join(&id).exists());
+        // Another engine, with another default, knows what made it.
+        let session = engine.exec(&id, ExecRequest::new(vec!["id".into(), "-u".into()])).await;
+        assert_eq!(drain(&session.unwrap().attachment.unwrap()).await.0, "0\n");
+        let options = RemoveOptions { force: true, timeout: Some(0), ..RemoveOptions::default() };
+        engine.remove(&id, options).await.unwrap();
+        assert_eq!(std::fs::read_dir(&states).unwrap().count(), 0);
+    });
+}

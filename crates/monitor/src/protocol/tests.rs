@@ -1,3 +1,5 @@
+//! Property tests of the decoder, and the encoding of every kind of frame.
+
 use proptest::prelude::*;
 
 use super::*;

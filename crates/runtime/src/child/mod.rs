@@ -10,6 +10,7 @@ mod devices;
 mod home;
 mod hook;
 pub(crate) mod identity;
+mod legacy;
 mod mount;
 mod namespaces;
 mod resolve;
@@ -53,6 +54,20 @@ pub(crate) fn run(plan: &mut Plan, socket: BorrowedFd<'_>) -> ! {
 struct Program<'a> {
     environment: &'a mut sys::Pointers,
     home: &'a mut home::Buffer,
+}
+
+/// Kernels before 5.11 cannot mark a range of descriptors, but all that this process has opened are
+/// marked anyway, and what its maker left open can only be listed.
+fn close_on_exec(first: u32) -> Result<(), Errno> {
+    match sys::close_on_exec_from(first) {
+        Err(Errno::NOSYS | Errno::INVAL) => {
+            for descriptor in first..1024 {
+                sys::mark_close_on_exec(descriptor as i32);
+            }
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// The process is no use without its maker, until that has let it go.
@@ -233,7 +248,7 @@ fn finish<'p>(
     identity::become_user(process, plan.namespaces.in_user_namespace(), extra)?;
     identity::check_directory(process, entered)?;
     let program = identity::find_program(process)?;
-    sys::close_on_exec_from(3 + process.preserve_fds).at(Step::Descriptors, b"")?;
+    close_on_exec(3 + process.preserve_fds).at(Step::Descriptors, b"")?;
     for descriptor in 3..3 + process.preserve_fds {
         sys::keep_on_exec(descriptor as i32).at(Step::PreserveDescriptor, b"")?;
     }

@@ -11,6 +11,7 @@ use rustix::mount::{
 };
 
 use super::copy_up;
+use super::legacy;
 use super::resolve::{self, Kind};
 use super::step::{At as _, Detail, Failure, Step};
 use crate::plan::mounts::CgroupMount;
@@ -33,8 +34,7 @@ pub(crate) fn make<'p>(
         MountKind::Bind { source, reach } => {
             let mount = bind_source(source, *reach, &plan.destination)?;
             let target = bind_target(&mount, plan, root)?;
-            set_options(&mount, plan)?;
-            attach(&mount, &target).at(Step::Mount, plan.destination.to_bytes())
+            attach_with_options(&mount, &target, plan, plan.destination.to_bytes())
         }
         MountKind::Cgroup(cgroup) => cgroup_mount(cgroup, plan, root, cgroups),
     }
@@ -111,11 +111,10 @@ fn file_system<'p>(plan: &'p MountPlan, root: BorrowedFd<'_>) -> Result<(), Fail
     let mount = mount_context(&context, at_once).at(Step::Mount, destination)?;
     if *copy_up {
         copy_up::copy(&target, &mount).at(Step::CopyUp, destination)?;
-        set_attributes(&mount, Reach::One, &plan.attributes, destination)?;
+    } else if plan.tree_attributes.is_empty() && plan.propagation.is_empty() {
+        return attach(&mount, &target).at(Step::Mount, destination);
     }
-    set_attributes(&mount, Reach::Tree, &plan.tree_attributes, destination)?;
-    set_propagation(&mount, plan)?;
-    attach(&mount, &target).at(Step::Mount, destination)
+    attach_with_options(&mount, &target, plan, destination)
 }
 
 /// procfs and sysfs go on a directory of the image and on nothing a link leads to: much is written
@@ -187,42 +186,62 @@ fn bind_target<'p>(
     resolve::ensure(root, &plan.destination, kind).at(Step::MountPoint, destination)
 }
 
-fn set_options<'p>(mount: &OwnedFd, plan: &'p MountPlan) -> Result<(), Failure<'p>> {
-    let destination = plan.destination.to_bytes();
-    set_attributes(mount, Reach::Tree, &plan.tree_attributes, destination)?;
-    set_attributes(mount, Reach::One, &plan.attributes, destination)?;
-    set_propagation(mount, plan)
-}
-
-fn set_attributes<'p>(
+/// Sets a mount's options and attaches it, in this order, so that it is never seen without them.
+fn attach_with_options<'p>(
     mount: &OwnedFd,
-    reach: Reach,
-    attributes: &MountAttributes,
-    destination: &'p [u8],
+    target: &OwnedFd,
+    plan: &'p MountPlan,
+    name: &'p [u8],
 ) -> Result<(), Failure<'p>> {
-    if attributes.is_empty() {
-        return Ok(());
+    let modern = |mount: &OwnedFd, reach, wanted: &_| sys::mount_setattr(mount, reach, wanted);
+    match set_options(mount, plan, name, modern) {
+        Ok(()) => attach(mount, target).at(Step::Mount, name),
+        Err(failure) if failure.code == Errno::NOSYS.raw_os_error() => {
+            // The old way works on attached mounts only.
+            attach(mount, target).at(Step::Mount, name)?;
+            set_options(mount, plan, name, |mount: &OwnedFd, reach, wanted: &_| {
+                legacy::set(mount, reach, wanted)
+            })
+        }
+        Err(failure) => Err(failure),
     }
-    sys::mount_setattr(mount, reach, attributes).at(Step::MountAttributes, destination)
 }
 
-fn set_propagation<'p>(mount: &OwnedFd, plan: &'p MountPlan) -> Result<(), Failure<'p>> {
-    for &(kind, reach) in &plan.propagation {
-        propagate(mount, reach, kind).at(Step::Propagation, plan.destination.to_bytes())?;
+fn set_options<'p>(
+    mount: &OwnedFd,
+    plan: &'p MountPlan,
+    name: &'p [u8],
+    set: impl Fn(&OwnedFd, Reach, &MountAttributes) -> Result<(), Errno>,
+) -> Result<(), Failure<'p>> {
+    for (reach, attributes) in
+        [(Reach::Tree, &plan.tree_attributes), (Reach::One, &plan.attributes)]
+    {
+        if !attributes.is_empty() {
+            set(mount, reach, attributes).at(Step::MountAttributes, name)?;
+        }
+    }
+    for &(propagation, reach) in &plan.propagation {
+        let attributes = MountAttributes { propagation, ..MountAttributes::default() };
+        set(mount, reach, &attributes).at(Step::Propagation, name)?;
     }
     Ok(())
 }
 
-/// Changes the propagation of a mount or a tree.
+/// Changes the propagation of an attached mount or tree.
 pub(crate) fn propagate(mount: impl AsFd, reach: Reach, kind: u64) -> Result<(), Errno> {
-    let attributes = MountAttributes { propagation: kind, ..MountAttributes::default() };
-    sys::mount_setattr(mount, reach, &attributes)
+    change(mount, reach, MountAttributes { propagation: kind, ..MountAttributes::default() })
 }
 
-/// Adds one attribute to a mount or a tree.
+/// Adds one attribute to an attached mount or tree.
 pub(crate) fn set_attribute(mount: impl AsFd, reach: Reach, attribute: u64) -> Result<(), Errno> {
-    let attributes = MountAttributes { set: attribute, ..MountAttributes::default() };
-    sys::mount_setattr(mount, reach, &attributes)
+    change(mount, reach, MountAttributes { set: attribute, ..MountAttributes::default() })
+}
+
+fn change(mount: impl AsFd, reach: Reach, wanted: MountAttributes) -> Result<(), Errno> {
+    match sys::mount_setattr(&mount, reach, &wanted) {
+        Err(Errno::NOSYS) => legacy::set(&mount, reach, &wanted),
+        result => result,
+    }
 }
 
 fn cgroup_mount<'p>(
@@ -237,8 +256,7 @@ fn cgroup_mount<'p>(
     if cgroup.unified_only {
         let Some(entry) = cgroup.entries.first() else { return Ok(()) };
         let mount = cgroup_tree(entry, paths)?;
-        set_options(&mount, plan)?;
-        return attach(&mount, &target).at(Step::Mount, destination);
+        return attach_with_options(&mount, &target, plan, destination);
     }
     let readonly = plan.attributes.set & ATTRIBUTE_RDONLY;
     let parameters = [(c"source", c"tmpfs"), (c"mode", c"755")];
@@ -267,8 +285,7 @@ fn cgroup_entry<'p>(
     let target = rustix::fs::openat(top, &entry.name, flags, rustix::fs::Mode::empty())
         .at(Step::MountPoint, name)?;
     let mount = cgroup_tree(entry, paths)?;
-    set_options(&mount, plan)?;
-    attach(&mount, &target).at(Step::Mount, name)?;
+    attach_with_options(&mount, &target, plan, name)?;
     for link in &entry.links {
         rustix::fs::symlinkat(&entry.name, top, link).at(Step::Link, link.to_bytes())?;
     }

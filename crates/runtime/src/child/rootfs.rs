@@ -55,8 +55,8 @@ fn attach_root(plan: &RootfsPlan) -> Result<OwnedFd, Failure<'_>> {
     if plan.attach == Attach::Root {
         // What is attached to a shared mount would appear at the host.
         mount::propagate(&host, Reach::One, libc::MS_PRIVATE).at(Step::Propagation, b"/")?;
-        mount::propagate(root, Reach::One, libc::MS_PRIVATE).at(Step::Propagation, path)?;
         mount::attach(root, &host).at(Step::AttachRoot, b"/")?;
+        mount::propagate(root, Reach::One, libc::MS_PRIVATE).at(Step::Propagation, path)?;
     } else {
         match rustix::fs::open(&plan.path, DIRECTORY, Mode::empty()) {
             Ok(target) => mount::attach(root, &target).at(Step::AttachRoot, path)?,
@@ -77,9 +77,9 @@ pub(crate) fn protect<'p>(plan: &'p RootfsPlan, root: BorrowedFd<'_>) -> Result<
         let at = |step| move |errno| Failure::new(step, path.to_bytes(), errno);
         let Some(target) = existing(root, path).map_err(at(Step::ReadonlyPath))? else { continue };
         let tree = mount::clone_tree(&target, Reach::Tree).map_err(at(Step::ReadonlyPath))?;
+        mount::attach(&tree, &target).map_err(at(Step::ReadonlyPath))?;
         mount::set_attribute(&tree, Reach::One, ATTRIBUTE_RDONLY)
             .map_err(at(Step::ReadonlyPath))?;
-        mount::attach(&tree, &target).map_err(at(Step::ReadonlyPath))?;
     }
     if !plan.masked.is_empty() {
         mask(plan, root)?;

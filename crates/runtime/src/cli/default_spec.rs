@@ -1,23 +1,23 @@
-//! `spec`: a configuration to begin with.
+//! `spec`: a configuration to begin with, kept as text.
 
+use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
-use berth_spec::runtime::{
-    Linux, LinuxCapabilities, LinuxDeviceCgroup, LinuxIdMapping, LinuxNamespace,
-    LinuxNamespaceType, LinuxResources, Mount, Process, Rlimit, Root, Spec,
-};
-
 use super::log::Fault;
+
+/// What `runc spec` gives, for a container of root's, in the oldest version of the specification
+/// that has all of it.
+const SPEC: &str = include_str!("spec.json");
+
+/// The same for an unprivileged user: a user namespace, the host's network and sysfs, no limits,
+/// no groups but the user's own.
+const ROOTLESS: &str = include_str!("spec-rootless.json");
 
 /// Writes `config.json` into a bundle.
 pub(crate) fn write(bundle: Option<&Path>, rootless: bool) -> Result<(), Fault> {
     let path = bundle.unwrap_or(Path::new(".")).join("config.json");
-    let spec = if rootless { rootless_spec() } else { spec() };
-    let mut text = serde_json::to_string_pretty(&spec)
-        .map_err(|error| Fault::new(format!("cannot write JSON: {error}")))?;
-    text.push('\n');
     let file = OpenOptions::new().write(true).create_new(true).open(&path);
     let mut file = match file {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -26,150 +26,28 @@ pub(crate) fn write(bundle: Option<&Path>, rootless: bool) -> Result<(), Fault> 
         }
         file => file.map_err(|error| Fault::io(format!("create {}", path.display()), &error))?,
     };
-    file.write_all(text.as_bytes())
+    file.write_all(text(rootless).as_bytes())
         .map_err(|error| Fault::io(format!("write {}", path.display()), &error))
 }
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|&word| word.to_owned()).collect()
-}
-
-fn mount(destination: &str, typ: &str, source: &str, options: &[&str]) -> Mount {
-    Mount {
-        destination: destination.into(),
-        typ: Some(typ.to_owned()),
-        source: Some(source.into()),
-        options: words(options),
-        ..Mount::default()
+fn text(rootless: bool) -> Cow<'static, str> {
+    if rootless {
+        let uid = rustix::process::geteuid().as_raw().to_string();
+        let gid = rustix::process::getegid().as_raw().to_string();
+        return ROOTLESS.replace("@UID@", &uid).replace("@GID@", &gid).into();
     }
-}
-
-fn namespaces(kinds: &[LinuxNamespaceType]) -> Vec<LinuxNamespace> {
-    kinds.iter().map(|&typ| LinuxNamespace { typ, path: None }).collect()
-}
-
-/// What `runc spec` gives, for a container of root's.
-fn spec() -> Spec {
-    use LinuxNamespaceType::{Cgroup, Ipc, Mount as Mounts, Network, Pid, Uts};
-    let capabilities = words(&["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
-    let mut kinds = vec![Pid, Network, Ipc, Uts, Mounts];
     if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        kinds.push(Cgroup);
+        // With cgroup v2 the container's own is all that it should see.
+        let last = "{ \"type\": \"mount\" }";
+        return SPEC.replace(last, &format!("{last},\n      {{ \"type\": \"cgroup\" }}")).into();
     }
-    Spec {
-        // The oldest version that has all that is used here, so that any runtime takes it.
-        oci_version: "1.0.2".to_owned(),
-        process: Some(Process {
-            terminal: true,
-            args: words(&["sh"]),
-            env: words(&[
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                "TERM=xterm",
-            ]),
-            cwd: "/".into(),
-            capabilities: Some(LinuxCapabilities {
-                bounding: capabilities.clone(),
-                effective: capabilities.clone(),
-                permitted: capabilities,
-                ..LinuxCapabilities::default()
-            }),
-            rlimits: vec![Rlimit { typ: "RLIMIT_NOFILE".to_owned(), soft: 1024, hard: 1024 }],
-            no_new_privileges: true,
-            ..Process::default()
-        }),
-        root: Some(Root { path: "rootfs".into(), readonly: true }),
-        hostname: Some("berth".to_owned()),
-        mounts: mounts(),
-        linux: Some(Linux {
-            resources: Some(LinuxResources {
-                devices: vec![LinuxDeviceCgroup {
-                    allow: false,
-                    access: Some("rwm".to_owned()),
-                    ..LinuxDeviceCgroup::default()
-                }],
-                ..LinuxResources::default()
-            }),
-            namespaces: namespaces(&kinds),
-            masked_paths: words(&[
-                "/proc/acpi",
-                "/proc/asound",
-                "/proc/kcore",
-                "/proc/keys",
-                "/proc/latency_stats",
-                "/proc/timer_list",
-                "/proc/timer_stats",
-                "/proc/sched_debug",
-                "/sys/firmware",
-                "/proc/scsi",
-            ]),
-            readonly_paths: words(&[
-                "/proc/bus",
-                "/proc/fs",
-                "/proc/irq",
-                "/proc/sys",
-                "/proc/sysrq-trigger",
-            ]),
-            ..Linux::default()
-        }),
-        ..Spec::default()
-    }
-}
-
-fn mounts() -> Vec<Mount> {
-    vec![
-        mount("/proc", "proc", "proc", &[]),
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        ),
-        mount(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-        ),
-        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &["nosuid", "noexec", "nodev", "relatime", "ro"],
-        ),
-    ]
-}
-
-/// The same for an unprivileged user: a user namespace, the host's network, no limits.
-fn rootless_spec() -> Spec {
-    use LinuxNamespaceType::{Cgroup, Network, User};
-    let mut spec = spec();
-    let map = |host_id| vec![LinuxIdMapping { container_id: 0, host_id, size: 1 }];
-    if let Some(linux) = &mut spec.linux {
-        linux.namespaces.retain(|namespace| !matches!(namespace.typ, Network | Cgroup));
-        linux.namespaces.push(LinuxNamespace { typ: User, path: None });
-        linux.uid_mappings = map(rustix::process::geteuid().as_raw());
-        linux.gid_mappings = map(rustix::process::getegid().as_raw());
-        linux.resources = None;
-    }
-    for mount in &mut spec.mounts {
-        // Groups beside the user's own are not mapped.
-        mount.options.retain(|option| !option.starts_with("gid=") && !option.starts_with("uid="));
-        if mount.destination == Path::new("/sys") {
-            // A new sysfs needs a new network namespace.
-            mount.typ = Some("none".to_owned());
-            mount.source = Some("/sys".into());
-            mount.options = words(&["rbind", "nosuid", "noexec", "nodev", "ro"]);
-        }
-    }
-    spec
+    SPEC.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use berth_spec::runtime::{LinuxNamespaceType, Spec};
 
     #[test]
     fn a_configuration_is_written_once() {
@@ -177,6 +55,18 @@ mod tests {
         write(Some(directory.path()), false).unwrap();
         assert!(write(Some(directory.path()), false).is_err());
         let text = std::fs::read(directory.path().join("config.json")).unwrap();
-        assert_eq!(serde_json::from_slice::<Spec>(&text).unwrap(), spec());
+        let spec: Spec = serde_json::from_slice(&text).unwrap();
+        let kinds: Vec<_> = spec.linux.unwrap().namespaces.iter().map(|n| n.typ).collect();
+        assert!(kinds.contains(&LinuxNamespaceType::Mount));
+        let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        assert_eq!(kinds.contains(&LinuxNamespaceType::Cgroup), v2);
+    }
+
+    #[test]
+    fn an_unprivileged_users_configuration_maps_the_user() {
+        let spec: Spec = serde_json::from_str(&text(true)).unwrap();
+        let linux = spec.linux.unwrap();
+        assert_eq!(linux.uid_mappings[0].host_id, rustix::process::geteuid().as_raw());
+        assert_eq!(linux.gid_mappings[0].host_id, rustix::process::getegid().as_raw());
     }
 }

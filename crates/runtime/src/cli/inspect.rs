@@ -163,11 +163,20 @@ fn select(text: &str, processes: &[i32]) -> Result<String, Fault> {
     Ok(selected)
 }
 
+/// An event of `events`, as runc prints it.
+#[derive(serde::Serialize)]
+struct StatsEvent<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    id: &'a str,
+    data: &'a berth_cgroup::Statistics,
+}
+
 /// `events --stats`.
 pub(crate) fn statistics(runtime: &Runtime, id: &ContainerId) -> Result<(), Fault> {
     let statistics = runtime.statistics(id)?;
-    let event = serde_json::json!({ "type": "stats", "id": id.as_str(), "data": statistics });
-    print(&format!("{event}\n"))
+    let event = StatsEvent { kind: "stats", id: id.as_str(), data: &statistics };
+    print(&format!("{}\n", serde_json::to_string(&event).unwrap_or_default()))
 }
 
 #[cfg(test)]

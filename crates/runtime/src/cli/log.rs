@@ -127,13 +127,20 @@ impl Log {
         let Some(mut file) = self.file.as_ref() else { return };
         let time = berth_runtime::state::rfc3339(SystemTime::now());
         let line = match self.format {
-            LogFormat::Json => {
-                serde_json::json!({ "level": level, "msg": message, "time": time }).to_string()
-            }
+            LogFormat::Json => serde_json::to_string(&Line { level, msg: message, time: &time })
+                .unwrap_or_default(),
             LogFormat::Text => format!("time=\"{time}\" level={level} msg={message:?}"),
         };
         let _ = file.write_all(format!("{line}\n").as_bytes());
     }
+}
+
+/// A line of a JSON log, as runc writes it.
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    level: &'a str,
+    msg: &'a str,
+    time: &'a str,
 }
 
 /// Prints a result.

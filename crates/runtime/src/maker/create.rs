@@ -78,6 +78,7 @@ impl Drop for Creation {
 
 impl Creator<'_> {
     /// Creates a container.
+    // tidy: long function: the order of a creation, told once from its first step to its last
     pub(crate) fn create(&self, options: CreateOptions) -> Result<Created, CreateError> {
         if options.own_binary == OwnBinary::Check
             && let Ok(Some(path)) = protect::writable_executable()

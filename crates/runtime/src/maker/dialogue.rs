@@ -20,6 +20,17 @@ use crate::options::CreateUntil;
 use crate::plan::process::rlimit_name;
 use crate::sys;
 
+/// What the filter's listener is told (config-linux.md, "The Container Process State").
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerProcessState<'a> {
+    oci_version: &'a str,
+    fds: [&'a str; 1],
+    pid: i32,
+    metadata: &'a str,
+    state: &'a State,
+}
+
 /// A conversation with a new process.
 pub(crate) struct Dialogue<'a> {
     /// The maker's end.
@@ -91,14 +102,15 @@ impl Dialogue<'_> {
     fn hand_over(&mut self, listener: &OwnedFd) -> Result<(), SetupError> {
         let Some(socket) = self.listener.take() else { return Ok(()) };
         let metadata = self.seccomp.and_then(|profile| profile.listener_metadata.as_deref());
-        let state = serde_json::json!({
-            "ociVersion": self.state.oci_version,
-            "fds": ["seccompFd"],
-            "pid": self.pid,
-            "metadata": metadata.unwrap_or_default(),
-            "state": self.state,
-        });
-        channel::send_descriptor(socket.as_fd(), listener.as_fd(), state.to_string().as_bytes())
+        let state = ContainerProcessState {
+            oci_version: &self.state.oci_version,
+            fds: ["seccompFd"],
+            pid: self.pid,
+            metadata: metadata.unwrap_or_default(),
+            state: &self.state,
+        };
+        let state = serde_json::to_string(&state).unwrap_or_default();
+        channel::send_descriptor(socket.as_fd(), listener.as_fd(), state.as_bytes())
             .map_err(reports::at("send the listener of linux.seccomp"))
     }
 }

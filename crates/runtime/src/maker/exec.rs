@@ -29,6 +29,7 @@ use crate::protect;
 use crate::state::Record;
 
 /// Starts a process in a container.
+// tidy: long function: the order of an exec, told once from its first step to its last
 pub(crate) fn exec(root: &Path, options: ExecOptions) -> Result<Executed, ExecError> {
     if options.own_binary == OwnBinary::Check
         && let Ok(Some(path)) = protect::writable_executable()

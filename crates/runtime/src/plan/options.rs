@@ -5,20 +5,34 @@ use berth_spec::runtime::Mount;
 use crate::config::ConfigError;
 use crate::sys::MountAttributes;
 
-const RDONLY: u64 = 0x01;
-const NOSUID: u64 = 0x02;
-const NODEV: u64 = 0x04;
-const NOEXEC: u64 = 0x08;
+// `MOUNT_ATTR_*` of linux/mount.h.
+/// No writing.
+pub(crate) const ATTRIBUTE_RDONLY: u64 = 0x01;
+/// No set-user-id programs.
+pub(crate) const ATTRIBUTE_NOSUID: u64 = 0x02;
+/// No devices.
+pub(crate) const ATTRIBUTE_NODEV: u64 = 0x04;
+/// No programs.
+pub(crate) const ATTRIBUTE_NOEXEC: u64 = 0x08;
 /// The bits in which the access time mode stands; 0 is relatime.
-const ATIME: u64 = 0x70;
-const NOATIME: u64 = 0x10;
-const STRICTATIME: u64 = 0x20;
-const NODIRATIME: u64 = 0x80;
-const NOSYMFOLLOW: u64 = 0x20_0000;
-/// `MOUNT_ATTR_RDONLY`.
-pub(crate) const ATTRIBUTE_RDONLY: u64 = RDONLY;
-/// `MOUNT_ATTR_IDMAP`.
+pub(crate) const ATTRIBUTE_ATIME: u64 = 0x70;
+/// No access times.
+pub(crate) const ATTRIBUTE_NOATIME: u64 = 0x10;
+/// Every access time.
+pub(crate) const ATTRIBUTE_STRICTATIME: u64 = 0x20;
+/// No access times of directories.
+pub(crate) const ATTRIBUTE_NODIRATIME: u64 = 0x80;
+/// Ids are mapped.
 pub(crate) const ATTRIBUTE_IDMAP: u64 = 0x10_0000;
+/// Symbolic links are not followed.
+pub(crate) const ATTRIBUTE_NOSYMFOLLOW: u64 = 0x20_0000;
+
+use {
+    ATTRIBUTE_ATIME as ATIME, ATTRIBUTE_NOATIME as NOATIME, ATTRIBUTE_NODEV as NODEV,
+    ATTRIBUTE_NODIRATIME as NODIRATIME, ATTRIBUTE_NOEXEC as NOEXEC, ATTRIBUTE_NOSUID as NOSUID,
+    ATTRIBUTE_NOSYMFOLLOW as NOSYMFOLLOW, ATTRIBUTE_RDONLY as RDONLY,
+    ATTRIBUTE_STRICTATIME as STRICTATIME,
+};
 
 const SHARED: u64 = libc::MS_SHARED;
 const SLAVE: u64 = libc::MS_SLAVE;

@@ -12,7 +12,7 @@ pub(crate) fn spec(spec: &Spec, namespaces: &NamespacePlan) -> Result<(), Config
     if spec.process.is_none() {
         return Err(ConfigError::invalid("process", "is missing"));
     }
-    if spec.vm.is_some() {
+    if spec.vm {
         return Err(ConfigError::unsupported("vm", "berth-runtime starts no virtual machines"));
     }
     let own = namespaces.all();

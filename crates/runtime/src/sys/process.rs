@@ -321,7 +321,13 @@ pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     .map(drop)
 }
 
-/// Clears or sets close-on-exec of a descriptor by number; an error if it is not open.
+/// Marks a descriptor close-on-exec; one that is not open needs no mark.
+pub(crate) fn mark_close_on_exec(descriptor: RawFd) {
+    // SAFETY: F_SETFD with a number touches no memory, and on a closed descriptor it fails.
+    unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
+/// Clears close-on-exec of a descriptor by number; an error if it is not open.
 pub(crate) fn keep_on_exec(descriptor: RawFd) -> Result<(), Errno> {
     // SAFETY: F_SETFD with a number touches no memory, and on a closed descriptor it fails.
     check(unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) }.into()).map(drop)
