@@ -46,7 +46,7 @@ fn streams_stay_apart_and_input_arrives() {
         scratch.berth_with_input(&["run", "--rm", "-i", "demo", "cat"], b"over the side\n");
     assert_eq!(echoed.success(), "over the side");
     // Much more than any buffer between us and the container.
-    let much: String = (0..200_000).map(|line| format!("{line}\n")).collect();
+    let much = (0..200_000).map(|line| line.to_string()).collect::<Vec<_>>().join("\n") + "\n";
     let counted = scratch.berth_with_input(&["run", "--rm", "-i", "demo", "cat"], much.as_bytes());
     assert_eq!(counted.stdout.len(), much.len());
     assert_eq!(counted.success(), much.trim());
