@@ -1,7 +1,7 @@
 //! The monitor process.
 //!
 //! One thread, one loop around `poll`. Everything that takes memory or time is done by workers
-//! ([`worker`]); what stays is small and of fixed size: a buffer for one frame, a few hundred bytes
+//! (`worker`); what stays is small and of fixed size: a buffer for one frame, a few hundred bytes
 //! a container and a client.
 
 use std::ffi::CString;

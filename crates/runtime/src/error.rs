@@ -159,8 +159,9 @@ impl SetupError {
                 Some(libc::ENOEXEC) => {
                     Some("is it for another architecture, or a script without #!?")
                 }
-                Some(libc::EISDIR) => Some("it is a directory"),
-                _ => Some("check its permission bits, and `noexec` on its mount"),
+                _ => Some(
+                    "is it a regular file? Check its permission bits, and `noexec` on its mount",
+                ),
             },
             Self::Died { out_of_memory: true, .. } => Some("raise linux.resources.memory.limit"),
             Self::Step { source, .. } => match source.raw_os_error() {

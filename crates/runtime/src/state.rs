@@ -1,6 +1,6 @@
 //! The record of a container on tmpfs: one directory each, replaced atomically (runtime.md, "State").
 //!
-//! `ROOT/ID/` holds `state.json` (this module's [`Record`]), `config.json` (the configuration as it
+//! `ROOT/ID/` holds `state.json` (this module's `Record`), `config.json` (the configuration as it
 //! was when the container was created), and until the container is started `exec.fifo` and
 //! `start.error`. Whoever changes a container holds a lock on the directory. This module knows
 //! files and processes' start times; it starts, signals and removes nothing but its own files.

@@ -385,3 +385,22 @@ fn many_at_once_do_not_disturb_each_other() {
     }
     bundle.assert_nothing_left();
 }
+
+#[test]
+fn exec_runs_on_the_processors_that_it_is_given() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.args(&["/bin/sleep", "1000"]).start_detached();
+    let process = bundle.path().join("process.json");
+    let with = |affinity: Value| {
+        let process_spec = json!({
+            "user": { "uid": 0, "gid": 0 },
+            "cwd": "/",
+            "args": ["/bin/grep", "Cpus_allowed_list", "/proc/self/status"],
+            "execCPUAffinity": affinity,
+        });
+        fs::write(&process, process_spec.to_string()).unwrap();
+        bundle.must(&["exec", "--process", process.to_str().unwrap(), &bundle.id])
+    };
+    assert_eq!(with(json!({ "initial": "0" })), "Cpus_allowed_list:\t0\n");
+    assert_eq!(with(json!({ "final": "0" })), "Cpus_allowed_list:\t0\n");
+}

@@ -259,3 +259,29 @@ fn ids_of_a_mount_can_be_mapped() {
     fs::create_dir(bundle.rootfs().join("mnt2")).unwrap();
     assert_eq!(bundle.output(), "0:0\n");
 }
+
+#[test]
+fn older_kernels_do_with_the_older_calls() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    if !common::has("strace") {
+        eprintln!("SKIPPED: strace is not installed");
+        return;
+    }
+    bundle.mount("/mnt", "bind", "/etc", &["rbind", "ro", "nosuid", "noatime", "rprivate"]);
+    fs::create_dir(bundle.rootfs().join("mnt")).unwrap();
+    bundle.script("cat /proc/self/mountinfo | cut -d' ' -f4-8; ls /proc/self/fd | wc -l");
+    let modern = bundle.output();
+    let output = std::process::Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", "trace=none"])
+        .args(["-e", "inject=mount_setattr,close_range:error=ENOSYS"])
+        .args([common::RUNTIME, "--root"])
+        .arg(bundle.state_root())
+        .args(["run", &bundle.id])
+        .current_dir(bundle.path())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let strip = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+    assert_eq!(strip(&common::text(&output.stdout)), strip(&modern), "{output:?}");
+    bundle.assert_nothing_left();
+}

@@ -182,7 +182,7 @@ fn a_missing_program_is_127_and_one_that_cannot_run_is_126() {
         (&["/bin/nosuch"], 127, "No such file or directory"),
         (&["/bin/plain"], 126, "Permission denied"),
         (&["plain"], 126, "Permission denied"),
-        (&["/tmp"], 126, "Is a directory"),
+        (&["/tmp"], 126, "Permission denied"),
     ] {
         bundle.args(args);
         let output = bundle.run();
@@ -296,4 +296,43 @@ fn what_the_caller_ignores_or_blocks_the_program_does_not() {
         .collect();
     assert_eq!(masks.len(), 2, "{output:?}");
     assert!(masks.iter().all(|&mask| mask == 0), "{printed}");
+}
+
+#[test]
+fn calls_that_the_profile_wants_asked_about_go_to_the_listener() {
+    use std::io::{IoSliceMut, Read as _};
+    let Some(mut bundle) = Bundle::new() else { return };
+    let path = bundle.path().join("listener.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    bundle.set("/root/readonly", json!(false));
+    bundle.set(
+        "/linux/seccomp",
+        json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": path,
+            "listenerMetadata": "something",
+            "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }],
+        }),
+    );
+    bundle.script("mkdir /tmp/x; echo $?").write();
+    let child =
+        bundle.runtime(&["run", &bundle.id]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut text = vec![0u8; 4096];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = rustix::net::RecvAncillaryBuffer::new(&mut space);
+    let mut data = [IoSliceMut::new(&mut text)];
+    let flags = rustix::net::RecvFlags::empty();
+    let length = rustix::net::recvmsg(&stream, &mut data, &mut control, flags).unwrap().bytes;
+    text.truncate(length);
+    stream.read_to_end(&mut text).unwrap();
+    let state: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(state["fds"], json!(["seccompFd"]));
+    assert_eq!(state["metadata"], json!("something"));
+    assert_eq!(state["state"]["id"], json!(bundle.id));
+    assert!(state["pid"].as_i64().unwrap() > 0);
+    // A listener that goes away answers every question with ENOSYS.
+    drop(control);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(common::text(&output.stdout), "1\n", "{output:?}");
 }

@@ -3,6 +3,11 @@
 //! These structures say what can be written and turn each word into the engine's own type; they
 //! know nothing of what is done with it. An option that the engine cannot do is not here, so it
 //! is refused by name.
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "these comments are the help texts that people read on a terminal"
+)]
 
 pub mod container;
 pub mod create;

@@ -124,6 +124,8 @@ fn status(state: &ContainerState) -> String {
         ContainerStatus::Restarting => {
             format!("Restarting ({exit}) {} ago", since(state.finished_at))
         }
+        // Nobody saw it end.
+        ContainerStatus::Exited if state.finished_at.is_none() => format!("Exited ({exit})"),
         ContainerStatus::Exited => format!("Exited ({exit}) {} ago", since(state.finished_at)),
         ContainerStatus::Removing => "Removal In Progress".to_owned(),
     }

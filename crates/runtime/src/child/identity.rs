@@ -238,7 +238,7 @@ fn is_executable(path: &CStr) -> Result<(), Errno> {
     let status = rustix::fs::stat(path)?;
     match FileType::from_raw_mode(status.st_mode) {
         FileType::RegularFile => {}
-        FileType::Directory => return Err(Errno::ISDIR),
+        // As execve(2) has it.
         _ => return Err(Errno::ACCESS),
     }
     rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)

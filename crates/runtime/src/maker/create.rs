@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use berth_cgroup::{AttachError, Cgroup, Driver, Hierarchies, HierarchyKind, UnifiedJoin};
-use berth_spec::runtime::{Hooks, Linux, Process, Spec};
+use berth_spec::runtime::{Hook, Hooks, Linux, Process, Spec};
 use berth_spec::state::{ContainerState, State};
 
 use super::dialogue::{self, Dialogue};
@@ -41,11 +41,25 @@ struct Creation {
     cgroup: Option<Cgroup>,
     process: Option<Launched>,
     /// Hooks to run because others ran before the failure, and what they are told.
-    poststop: Option<(Vec<berth_spec::runtime::Hook>, State)>,
+    poststop: Option<(Vec<Hook>, State)>,
     done: bool,
 }
 
 impl Creation {
+    /// The process, or 0.
+    fn pid(&self) -> i32 {
+        self.process.as_ref().map_or(0, |process| process.pid)
+    }
+
+    /// Leaves the container to itself.
+    fn finish(&mut self) -> Result<OwnedFd, SetupError> {
+        let process = self.process.take();
+        let process = process.ok_or_else(|| reports::step_error("keep the pidfd", libc::EBADF))?;
+        self.done = true;
+        self.directory.unlock();
+        Ok(process.pidfd)
+    }
+
     /// Kills and removes all there is.
     fn undo(&mut self) {
         if let Some(process) = self.process.take() {
@@ -76,35 +90,76 @@ impl Drop for Creation {
     }
 }
 
+/// A bundle that was read and found to be in order.
+struct Bundle {
+    path: PathBuf,
+    text: Vec<u8>,
+    spec: Spec,
+}
+
+impl Bundle {
+    fn read(options: &CreateOptions) -> Result<(Self, NamespacePlan), CreateError> {
+        let path = fs::canonicalize(&options.bundle).map_err(|source| CreateError::Config {
+            bundle: options.bundle.clone(),
+            source: ConfigError::Read { path: options.bundle.clone(), source },
+        })?;
+        let failed = |source| CreateError::Config { bundle: path.clone(), source };
+        let config::Loaded { spec, text } = config::load(&path).map_err(failed)?;
+        let none = Linux::default();
+        let namespaces =
+            NamespacePlan::new(spec.linux.as_ref().unwrap_or(&none)).map_err(failed)?;
+        validate::spec(&spec, &namespaces).map_err(failed)?;
+        if let Some(process) = &spec.process {
+            terminal::check(process, &options.console)
+                .map_err(|(terminal, problem)| CreateError::Terminal { terminal, problem })?;
+        }
+        Ok((Self { path, text, spec }, namespaces))
+    }
+
+    fn failed(&self, source: ConfigError) -> CreateError {
+        CreateError::Config { bundle: self.path.clone(), source }
+    }
+
+    /// What is kept of the container, as far as it is known before there is a process.
+    fn record(&self, creation: &Creation, namespaces: u64) -> Result<Record, CreateError> {
+        let spec = &self.spec;
+        let hooks = |pick: fn(&Hooks) -> &Vec<Hook>| {
+            spec.hooks.as_ref().map_or_else(Vec::new, |hooks| pick(hooks).clone())
+        };
+        Ok(Record {
+            oci_version: spec.oci_version.clone(),
+            pid: 0,
+            start_time: 0,
+            rootfs: root_path(spec, &self.path).map_err(|error| self.failed(error))?,
+            bundle: self.path.clone(),
+            created: now(),
+            owner: rustix::process::getuid().as_raw(),
+            annotations: spec.annotations.clone(),
+            cgroup: creation.cgroup.as_ref().map(Cgroup::saved),
+            namespaces,
+            poststart: hooks(|hooks| &hooks.poststart),
+            poststop: hooks(|hooks| &hooks.poststop),
+        })
+    }
+}
+
 impl Creator<'_> {
     /// Creates a container.
-    // tidy: long function: the order of a creation, told once from its first step to its last
     pub(crate) fn create(&self, options: CreateOptions) -> Result<Created, CreateError> {
         if options.own_binary == OwnBinary::Check
             && let Ok(Some(path)) = protect::writable_executable()
         {
             return Err(CreateError::OwnBinary { path });
         }
-        let bundle = fs::canonicalize(&options.bundle).map_err(|source| CreateError::Config {
-            bundle: options.bundle.clone(),
-            source: ConfigError::Read { path: options.bundle.clone(), source },
-        })?;
-        let in_config = |source| CreateError::Config { bundle: bundle.clone(), source };
-        let loaded = config::load(&bundle).map_err(in_config)?;
-        let spec = &loaded.spec;
-        let none = Linux::default();
-        let linux = spec.linux.as_ref().unwrap_or(&none);
-        let namespaces = NamespacePlan::new(linux).map_err(in_config)?;
-        validate::spec(spec, &namespaces).map_err(in_config)?;
-        let process = spec
-            .process
-            .as_ref()
-            .ok_or_else(|| in_config(ConfigError::invalid("process", "is missing")))?;
-        terminal::check(process, &options.console)
-            .map_err(|(terminal, problem)| CreateError::Terminal { terminal, problem })?;
-        check_preserved(&options)?;
-
+        let (bundle, namespaces) = Bundle::read(&options)?;
         let id = options.id.clone();
+        let in_setup = |source| CreateError::Setup { id: id.clone(), source };
+        dialogue::check_preserved(options.preserve_fds).map_err(in_setup)?;
+        let none = (Linux::default(), Process::default());
+        let linux = bundle.spec.linux.as_ref().unwrap_or(&none.0);
+        // That there is one was checked.
+        let process = bundle.spec.process.as_ref().unwrap_or(&none.1);
+
         let in_state = |source| CreateError::State { id: id.clone(), source };
         let directory = Directory::create(self.root, &id)
             .map_err(in_state)?
@@ -112,53 +167,28 @@ impl Creator<'_> {
         let mut creation =
             Creation { directory, cgroup: None, process: None, poststop: None, done: false };
         let mut warnings = Vec::new();
-        let cgroups = self.make_cgroup(&id, linux, &mut creation, &mut warnings)?;
-        let mut record = Record {
-            oci_version: spec.oci_version.clone(),
-            pid: 0,
-            start_time: 0,
-            rootfs: root_path(spec, &bundle).map_err(in_config)?,
-            bundle: bundle.clone(),
-            created: now(),
-            owner: rustix::process::getuid().as_raw(),
-            annotations: spec.annotations.clone(),
-            cgroup: creation.cgroup.as_ref().map(Cgroup::saved),
-            namespaces: namespaces.all(),
-            poststart: spec.hooks.as_ref().map_or_else(Vec::new, |hooks| hooks.poststart.clone()),
-            poststop: spec.hooks.as_ref().map_or_else(Vec::new, |hooks| hooks.poststop.clone()),
-        };
+        let hierarchies = self.make_cgroup(&id, linux, &mut creation, &mut warnings)?;
+        let mut record = bundle.record(&creation, namespaces.all())?;
         creation.directory.write_record(&record).map_err(in_state)?;
-        creation.directory.write_config(&loaded.text).map_err(in_state)?;
+        creation.directory.write_config(&bundle.text).map_err(in_state)?;
 
         let prepared = Prepared {
-            spec,
+            bundle: &bundle,
             linux,
             process,
-            bundle: &bundle,
-            hierarchies: cgroups.as_ref(),
+            hierarchies: hierarchies.as_ref(),
             state: record.state(&id, ContainerState::Creating),
         };
         let Planned { mut plan, until, parent, pid_file, arrival } =
             prepared.plan(options, namespaces, &creation, &mut warnings)?;
-        let in_setup = |source| CreateError::Setup { id: id.clone(), source };
         let listener = dialogue::connect_listener(linux).map_err(in_setup)?;
-        let (ours, theirs) =
-            channel::pair().map_err(reports::at("make a socket pair")).map_err(in_setup)?;
-        plan.close = vec![ours.as_raw_fd(), creation.directory.descriptor().as_raw_fd()];
-
-        let into = creation.cgroup.as_ref().and_then(Cgroup::directory);
-        let process_started = launch(&mut plan, &theirs, parent, into)
-            .map_err(reports::at("clone the container's process"))
-            .map_err(in_setup)?;
-        drop(theirs);
-        let pid = process_started.pid;
-        creation.process = Some(process_started);
-
+        let ours = start_process(&mut plan, parent, &mut creation).map_err(in_setup)?;
+        let pid = creation.pid();
         Self::accompany(&ours, pid, linux, process, &plan, &creation).map_err(
             |error| match error {
                 Accompany::Setup(source) => in_setup(source),
                 Accompany::Cgroup(source) => CreateError::Cgroup { id: id.clone(), source },
-                Accompany::Config(source) => in_config(source),
+                Accompany::Config(source) => bundle.failed(source),
             },
         )?;
         record.pid = pid;
@@ -166,44 +196,30 @@ impl Creator<'_> {
         record.cgroup = creation.cgroup.as_ref().map(Cgroup::saved);
         creation.directory.write_record(&record).map_err(in_state)?;
 
-        let mut dialogue = Dialogue {
+        let dialogue = Dialogue {
             socket: &ours,
             pid,
-            hooks: spec.hooks.as_ref(),
+            hooks: bundle.spec.hooks.as_ref(),
             state: State { pid: Some(pid), ..prepared.state.clone() },
             listener,
             seccomp: linux.seccomp.as_ref(),
             hooks_ran: false,
         };
-        let waits_for_hooks = plan.hooks.runtime || !plan.hooks.create_container.is_empty();
-        let command = process.args.first().map_or("", String::as_str);
-        let path = search_path(&process.env);
-        let outcome = dialogue.run(waits_for_hooks, until, command, path);
-        if dialogue.hooks_ran {
-            let hooks = record.poststop.clone();
-            creation.poststop = Some((hooks, record.state(&id, ContainerState::Stopped)));
-        }
-        outcome.map_err(|error| in_setup(died(error, &creation)))?;
-        // The child's end of its socket is this process', too.
+        let poststop = (record.poststop.clone(), record.state(&id, ContainerState::Stopped));
+        converse(dialogue, &plan, until, process, poststop, &mut creation).map_err(in_setup)?;
+        // The new process' end of its terminal's socket is open here, too.
         drop(plan);
         let terminal = terminal::receive(arrival).map_err(in_setup)?;
         if let Some(path) = &pid_file {
-            write_pid_file(path, pid)?;
+            dialogue::write_pid_file(path, pid)
+                .map_err(|source| CreateError::PidFile { path: path.to_owned(), source })?;
         }
-        if until == CreateUntil::Running && !record.poststart.is_empty() {
+        if until == CreateUntil::Running {
             let state = record.state(&id, ContainerState::Running);
-            hooks::run_all("poststart", &record.poststart, &state).map_err(|error| {
-                creation.poststop =
-                    Some((record.poststop.clone(), record.state(&id, ContainerState::Stopped)));
-                in_setup(error.into())
-            })?;
+            hooks::run_all("poststart", &record.poststart, &state)
+                .map_err(|error| in_setup(error.into()))?;
         }
-        creation.done = true;
-        creation.directory.unlock();
-        let pidfd = match creation.process.take() {
-            Some(process) => process.pidfd,
-            None => return Err(in_setup(reports::step_error("keep the pidfd", libc::EBADF))),
-        };
+        let pidfd = creation.finish().map_err(in_setup)?;
         Ok(Created { pid, pidfd, terminal, warnings })
     }
 
@@ -326,23 +342,44 @@ fn died(error: SetupError, creation: &Creation) -> SetupError {
     SetupError::Died { how, out_of_memory: kills.is_some_and(|count| count > 0) }
 }
 
-fn check_preserved(options: &CreateOptions) -> Result<(), CreateError> {
-    dialogue::check_preserved(options.preserve_fds)
-        .map_err(|source| CreateError::Setup { id: options.id.clone(), source })
+/// Clones the process; gives the maker's end of the socket between them.
+fn start_process(
+    plan: &mut Plan,
+    parent: InitParent,
+    creation: &mut Creation,
+) -> Result<OwnedFd, SetupError> {
+    let (ours, theirs) = channel::pair().map_err(reports::at("make a socket pair"))?;
+    plan.close = vec![ours.as_raw_fd(), creation.directory.descriptor().as_raw_fd()];
+    let into = creation.cgroup.as_ref().and_then(Cgroup::directory);
+    let process = launch(plan, &theirs, parent, into)
+        .map_err(reports::at("clone the container's process"))?;
+    creation.process = Some(process);
+    Ok(ours)
 }
 
-/// Writes a pid file so that a reader finds it whole or not at all.
-fn write_pid_file(path: &Path, pid: i32) -> Result<(), CreateError> {
-    dialogue::write_pid_file(path, pid)
-        .map_err(|source| CreateError::PidFile { path: path.to_owned(), source })
+/// Sees the process through its set-up. From the first hook on, a failure has poststop hooks run.
+fn converse(
+    mut dialogue: Dialogue<'_>,
+    plan: &Plan,
+    until: CreateUntil,
+    process: &Process,
+    poststop: (Vec<Hook>, State),
+    creation: &mut Creation,
+) -> Result<(), SetupError> {
+    let waits_for_hooks = plan.hooks.runtime || !plan.hooks.create_container.is_empty();
+    let command = process.args.first().map_or("", String::as_str);
+    let outcome = dialogue.run(waits_for_hooks, until, command, search_path(&process.env));
+    if dialogue.hooks_ran {
+        creation.poststop = Some(poststop);
+    }
+    outcome.map_err(|error| died(error, creation))
 }
 
 /// What a plan is made of.
 struct Prepared<'a> {
-    spec: &'a Spec,
+    bundle: &'a Bundle,
     linux: &'a Linux,
     process: &'a Process,
-    bundle: &'a Path,
     hierarchies: Option<&'a Hierarchies>,
     state: State,
 }
@@ -365,8 +402,7 @@ impl Prepared<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<Planned, CreateError> {
         let id = options.id;
-        let bundle = self.bundle.to_owned();
-        let in_config = |source| CreateError::Config { bundle: bundle.clone(), source };
+        let in_config = |source| self.bundle.failed(source);
         let in_setup = |source| CreateError::Setup { id: id.clone(), source };
         let in_state = |source| CreateError::State { id: id.clone(), source };
         let privileged = sys::capabilities()
@@ -374,7 +410,7 @@ impl Prepared<'_> {
         let in_user_namespace = namespaces.in_user_namespace();
         let context = RootContext {
             mounts: mounts::MountContext {
-                bundle: self.bundle,
+                bundle: &self.bundle.path,
                 linux: self.linux,
                 open_sources: in_user_namespace && privileged,
                 cgroups: self.hierarchies.map(|found| (found, cgroup_sources(creation, found))),
@@ -384,7 +420,7 @@ impl Prepared<'_> {
             pivot: options.pivot,
             privileged,
         };
-        let root = RootPlan::new(self.spec, context).map_err(in_config)?;
+        let root = RootPlan::new(&self.bundle.spec, context).map_err(in_config)?;
         let seccomp = self.linux.seccomp.as_ref().map(berth_seccomp::compile).transpose();
         let seccomp = seccomp.map_err(|error| in_config(ConfigError::Seccomp(error)))?;
         let mut process = ProcessPlan::new(
@@ -436,8 +472,8 @@ impl Prepared<'_> {
             cgroup,
             keyring,
             root,
-            hostname: name(&self.spec.hostname),
-            domainname: name(&self.spec.domainname),
+            hostname: name(&self.bundle.spec.hostname),
+            domainname: name(&self.bundle.spec.domainname),
             sysctls,
             terminal,
             process,
@@ -450,7 +486,7 @@ impl Prepared<'_> {
 
     fn child_hooks(&self) -> Result<ChildHooks, ConfigError> {
         let none = Hooks::default();
-        let hooks = self.spec.hooks.as_ref().unwrap_or(&none);
+        let hooks = self.bundle.spec.hooks.as_ref().unwrap_or(&none);
         let created = State { status: ContainerState::Created, ..self.state.clone() };
         Ok(ChildHooks {
             runtime: !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty(),

@@ -27,6 +27,7 @@ use crate::plan::{
 };
 use crate::protect;
 use crate::state::Record;
+use crate::sys;
 
 /// Starts a process in a container.
 // tidy: long function: the order of an exec, told once from its first step to its last
@@ -78,9 +79,10 @@ pub(crate) fn exec(root: &Path, options: ExecOptions) -> Result<Executed, ExecEr
             .map_err(in_config)?;
     let initial =
         process.exec_cpu_affinity.as_ref().and_then(|affinity| affinity.initial.as_deref());
-    if let Some(list) = initial {
-        CpuMask::parse(list, "process.execCPUAffinity.initial").map_err(in_config)?;
-    }
+    let initial = initial
+        .map(|list| CpuMask::parse(list, "process.execCPUAffinity.initial"))
+        .transpose()
+        .map_err(in_config)?;
     let listener = dialogue::connect_listener(spec.linux.as_ref().unwrap_or(&Linux::default()))
         .map_err(in_setup)?;
     let (ours, theirs) =
@@ -100,9 +102,11 @@ pub(crate) fn exec(root: &Path, options: ExecOptions) -> Result<Executed, ExecEr
         hooks: ChildHooks::default(),
         gate: Gate::Maker,
     };
-    let launched = launch_into(&mut plan, &theirs, options.parent, cgroup.as_ref(), &record)
-        .map_err(reports::at("clone the new process"))
-        .map_err(in_setup)?;
+    let launched = with_affinity(initial.as_ref(), || {
+        launch_into(&mut plan, &theirs, options.parent, cgroup.as_ref(), &record)
+    })
+    .map_err(reports::at("clone the new process"))
+    .map_err(in_setup)?;
     drop(theirs);
     let guard = Guard { launched: Some(launched) };
     let pid = guard.pid();
@@ -133,6 +137,19 @@ pub(crate) fn exec(root: &Path, options: ExecOptions) -> Result<Executed, ExecEr
         return Err(in_setup(reports::step_error("keep the pidfd", libc::EBADF)));
     };
     Ok(Executed { pid, pidfd: launched.pidfd, terminal, warnings })
+}
+
+/// Runs `work` on these CPUs, so that what it clones begins there (config.md, "execCPUAffinity").
+fn with_affinity<T>(
+    mask: Option<&CpuMask>,
+    work: impl FnOnce() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let Some(mask) = mask else { return work() };
+    let before = rustix::thread::sched_getaffinity(None)?;
+    sys::set_affinity(&mask.words)?;
+    let result = work();
+    rustix::thread::sched_setaffinity(None, &before)?;
+    result
 }
 
 /// Kills the process unless all went well.
