@@ -99,7 +99,12 @@ mod tests {
     fn a_process_is_found_by_its_program_and_an_argument() {
         let word = format!("86{}", std::process::id());
         let mut child = Command::new("sleep").arg(&word).spawn().expect("sleep is there");
-        let found = find("sleep", &word).expect("/proc is there");
+        // Between its exec and the kernel's account of it there is a moment.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let mut found = Vec::new();
+        while found.is_empty() && std::time::Instant::now() < end {
+            found = find("sleep", &word).expect("/proc is there");
+        }
         let memory = Memory::of(child.id()).expect("it runs");
         child.kill().expect("it runs");
         child.wait().expect("it ends");

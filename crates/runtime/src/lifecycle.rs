@@ -64,6 +64,9 @@ impl Container {
         if self.directory.has_fifo() {
             return ContainerState::Created;
         }
+        if self.directory.is_pending() {
+            return ContainerState::Creating;
+        }
         match open_cgroup(record).ok().map(|cgroup| cgroup.freezer_state()) {
             Some(Ok(FreezerState::Frozen)) => ContainerState::Paused,
             _ => ContainerState::Running,
@@ -201,12 +204,13 @@ pub(crate) fn delete(
         directory => directory?,
     };
     let in_state = |source: StateFileError| DeleteError::State { id: id.clone(), source };
-    if mode == DeleteMode::Force {
-        directory.lock().map_err(in_state)?;
-    } else if !directory.try_lock() {
-        let status = ContainerState::Creating;
-        return Err(DeleteError::NotStopped { id: id.clone(), status });
+    if mode == DeleteMode::Stopped {
+        let status = Container::open(root, id)?.status();
+        if status == ContainerState::Creating {
+            return Err(DeleteError::NotStopped { id: id.clone(), status });
+        }
     }
+    directory.lock().map_err(in_state)?;
     if !directory.is_current() {
         return match mode {
             DeleteMode::Force => Ok(Vec::new()),

@@ -11,6 +11,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use berth_cgroup::SavedCgroup;
 use berth_spec::runtime::Hook;
@@ -21,10 +22,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ErrorKind, LookupError, kind_of};
 use crate::id::ContainerId;
 
-/// The FIFO that a created container waits at.
+/// The FIFO that a created container waits at, as long as it is being created.
+const PENDING: &str = ".exec.fifo";
+/// The same once it is created.
 pub(crate) const FIFO: &str = "exec.fifo";
 /// The file in which a started container says why its program was not executed.
 pub(crate) const START_ERROR: &str = "start.error";
+/// How long a container that another process works on is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
 
@@ -193,12 +198,16 @@ impl Directory {
         &self.descriptor
     }
 
-    /// Waits for the lock.
+    /// Waits for the lock, but not for ever: who has it may be held up by a hook.
     pub(crate) fn lock(&self) -> Result<(), StateFileError> {
-        rustix::io::retry_on_intr(|| {
-            rustix::fs::flock(&self.descriptor, FlockOperation::LockExclusive)
-        })
-        .map_err(|errno| failed("lock", &self.path)(errno.into()))
+        let end = Instant::now() + PATIENCE;
+        while !self.try_lock() {
+            if Instant::now() > end {
+                return Err(StateFileError::Busy { path: self.path.clone() });
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
     }
 
     /// Takes the lock if nobody has it.
@@ -255,14 +264,26 @@ impl Directory {
         self.create_file(name)?.write_all(text).map_err(failed("write", &self.file(name)))
     }
 
-    /// Makes the FIFO that the container waits at and opens both of its ends at once.
+    /// Makes the FIFO that the container waits at and opens both of its ends at once. Nobody else
+    /// finds it before [`Self::publish_fifo`].
     pub(crate) fn create_fifo(&self) -> Result<OwnedFd, StateFileError> {
-        let path = || self.file(FIFO);
-        rustix::fs::mkfifoat(&self.descriptor, FIFO, Mode::from_raw_mode(0o600))
+        let path = || self.file(PENDING);
+        rustix::fs::mkfifoat(&self.descriptor, PENDING, Mode::from_raw_mode(0o600))
             .map_err(|errno| failed("create", &path())(errno.into()))?;
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        rustix::fs::openat(&self.descriptor, FIFO, flags, Mode::empty())
+        rustix::fs::openat(&self.descriptor, PENDING, flags, Mode::empty())
             .map_err(|errno| failed("open", &path())(errno.into()))
+    }
+
+    /// Says that the container is created and may be started.
+    pub(crate) fn publish_fifo(&self) -> Result<(), StateFileError> {
+        rustix::fs::renameat(&self.descriptor, PENDING, &self.descriptor, FIFO)
+            .map_err(|errno| failed("publish", &self.file(FIFO))(errno.into()))
+    }
+
+    /// Whether the container's creation has not come to its end.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.has(PENDING)
     }
 
     /// Opens the FIFO's writing end; `None` when it is not there or nobody waits at it.
@@ -278,9 +299,13 @@ impl Directory {
 
     /// Whether the container still waits to be started.
     pub(crate) fn has_fifo(&self) -> bool {
+        self.has(FIFO)
+    }
+
+    fn has(&self, name: &str) -> bool {
         rustix::fs::accessat(
             &self.descriptor,
-            FIFO,
+            name,
             rustix::fs::Access::EXISTS,
             rustix::fs::AtFlags::empty(),
         )
@@ -313,7 +338,7 @@ impl Directory {
 
     /// Removes the directory with all that is in it.
     pub(crate) fn remove(&self) -> Result<(), StateFileError> {
-        for name in [FIFO, START_ERROR, CONFIG, RECORD] {
+        for name in [PENDING, FIFO, START_ERROR, CONFIG, RECORD] {
             let _ = rustix::fs::unlinkat(&self.descriptor, name, rustix::fs::AtFlags::empty());
         }
         match fs::remove_dir(&self.path) {
@@ -423,7 +448,9 @@ mod tests {
         assert!(directory.read_record().unwrap().is_none());
         directory.write_config(b"{}").unwrap();
         let _fifo = directory.create_fifo().unwrap();
-        assert!(directory.has_fifo() && directory.is_current());
+        assert!(directory.is_pending() && !directory.has_fifo());
+        directory.publish_fifo().unwrap();
+        assert!(!directory.is_pending() && directory.has_fifo() && directory.is_current());
         assert_eq!(ids(root.path()).unwrap(), std::slice::from_ref(&id));
         let other = Directory::open(root.path(), &id).unwrap();
         assert!(!other.try_lock());

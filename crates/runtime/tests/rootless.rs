@@ -50,15 +50,18 @@ fn as_user(bundle: &Bundle, words: &[&str]) -> Output {
     if !binary.exists() {
         fs::copy(common::RUNTIME, &binary).unwrap();
     }
-    Command::new(binary)
-        .arg("--root")
-        .arg(bundle.state_root())
-        .args(words)
-        .current_dir(bundle.path())
-        .uid(USER)
-        .gid(USER)
-        .output()
-        .unwrap()
+    let mut command = Command::new(binary);
+    command.arg("--root").arg(bundle.state_root()).args(words);
+    command.current_dir(bundle.path()).uid(USER).gid(USER);
+    loop {
+        match command.output() {
+            // Another test's child may hold the copy open for writing until it executes.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            output => return output.unwrap(),
+        }
+    }
 }
 
 #[test]

@@ -214,10 +214,13 @@ impl Creator<'_> {
             dialogue::write_pid_file(path, pid)
                 .map_err(|source| CreateError::PidFile { path: path.to_owned(), source })?;
         }
-        if until == CreateUntil::Running {
-            let state = record.state(&id, ContainerState::Running);
-            hooks::run_all("poststart", &record.poststart, &state)
-                .map_err(|error| in_setup(error.into()))?;
+        match until {
+            CreateUntil::Created => creation.directory.publish_fifo().map_err(in_state)?,
+            CreateUntil::Running => {
+                let state = record.state(&id, ContainerState::Running);
+                hooks::run_all("poststart", &record.poststart, &state)
+                    .map_err(|error| in_setup(error.into()))?;
+            }
         }
         let pidfd = creation.finish().map_err(in_setup)?;
         Ok(Created { pid, pidfd, terminal, warnings })
