@@ -113,11 +113,11 @@ pub(crate) fn peek_zombie() -> Option<i32> {
 
 /// A signal by its number, real-time ones included.
 pub(crate) fn signal(number: i32) -> Option<rustix::process::Signal> {
-    // SAFETY: the signal is only sent to other processes, never handled or blocked here, so it
-    // does not matter that the C library keeps two of them for itself.
-    (1..=64)
-        .contains(&number)
-        .then(|| unsafe { rustix::process::Signal::from_raw_unchecked(number) })
+    (1..=64).contains(&number).then(|| {
+        // SAFETY: the signal is only sent to other processes, never handled or blocked here, so it
+        // does not matter that the C library keeps two of them for itself.
+        unsafe { rustix::process::Signal::from_raw_unchecked(number) }
+    })
 }
 
 fn whole_file_lock() -> libc::flock {

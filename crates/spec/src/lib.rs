@@ -6,6 +6,7 @@
 //! behaviour beyond defaults and small look-ups.
 #![forbid(unsafe_code)]
 
+pub mod capability;
 pub mod features;
 pub mod image;
 mod resources;
