@@ -36,7 +36,6 @@ pub mod statistics;
 mod sys;
 mod systemd;
 
-pub use apply::default_device_rules;
 pub use cgroup::{Cgroup, Driver, Joiner, Owner, SavedCgroup, SavedDirectory, UnifiedJoin};
 pub use error::{
     ApplyError, AttachError, CreateError, DetectError, ErrorKind, FileError, FreezeError,

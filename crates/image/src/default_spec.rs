@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use berth_spec::runtime::{
     Linux, LinuxCapabilities, LinuxDeviceCgroup, LinuxNamespace, LinuxNamespaceType,
-    LinuxResources, Mount, Root, Spec,
+    LinuxResources, Mount, Root, Spec, default_device_rules,
 };
 
 /// The capabilities that a container has by default.
@@ -120,32 +120,7 @@ pub fn namespaces() -> Vec<LinuxNamespace> {
 
 /// Denies every device, then allows to make any node and to use the harmless ones.
 pub fn device_rules() -> Vec<LinuxDeviceCgroup> {
-    let allow =
-        |typ: &str, major: Option<i64>, minor: Option<i64>, access: &str| LinuxDeviceCgroup {
-            allow: true,
-            typ: Some(typ.to_owned()),
-            major,
-            minor,
-            access: Some(access.to_owned()),
-        };
-    let deny_all = LinuxDeviceCgroup {
-        allow: false,
-        access: Some("rwm".to_owned()),
-        ..LinuxDeviceCgroup::default()
-    };
-    vec![
-        deny_all,
-        allow("c", None, None, "m"),
-        allow("b", None, None, "m"),
-        allow("c", Some(1), Some(3), "rwm"), // null
-        allow("c", Some(1), Some(5), "rwm"), // zero
-        allow("c", Some(1), Some(7), "rwm"), // full
-        allow("c", Some(1), Some(8), "rwm"), // random
-        allow("c", Some(1), Some(9), "rwm"), // urandom
-        allow("c", Some(5), Some(0), "rwm"), // tty
-        allow("c", Some(5), Some(2), "rwm"), // ptmx
-        allow("c", Some(136), None, "rwm"),  // pts
-    ]
+    std::iter::once(LinuxDeviceCgroup::all(false)).chain(default_device_rules()).collect()
 }
 
 /// Capability sets of a process that may use `names`. As execve(2) would have it, a process that

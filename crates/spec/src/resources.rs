@@ -42,7 +42,7 @@ pub struct LinuxResources {
 #[serde(rename_all = "camelCase")]
 pub struct LinuxDeviceCgroup {
     /// Whether it allows or denies.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub allow: bool,
     /// `a`, `c` or `b`; absent for all.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +56,38 @@ pub struct LinuxDeviceCgroup {
     /// Of `r`, `w` and `m`; absent for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<String>,
+}
+
+impl LinuxDeviceCgroup {
+    /// The rule that speaks of every device, which a list begins with.
+    pub fn all(allow: bool) -> Self {
+        Self { allow, access: Some("rwm".to_owned()), ..Self::default() }
+    }
+}
+
+/// The devices that every container may use (config-linux.md, "Default Devices"), and making any
+/// node, which gives no access by itself.
+pub fn default_device_rules() -> impl Iterator<Item = LinuxDeviceCgroup> {
+    // Type, major, minor, access; below zero is any.
+    const RULES: [(&str, i64, i64, &str); 10] = [
+        ("c", -1, -1, "m"),
+        ("b", -1, -1, "m"),
+        ("c", 1, 3, "rwm"),    // null
+        ("c", 1, 5, "rwm"),    // zero
+        ("c", 1, 7, "rwm"),    // full
+        ("c", 1, 8, "rwm"),    // random
+        ("c", 1, 9, "rwm"),    // urandom
+        ("c", 5, 0, "rwm"),    // tty
+        ("c", 5, 2, "rwm"),    // ptmx
+        ("c", 136, -1, "rwm"), // pts
+    ];
+    RULES.iter().map(|&(typ, major, minor, access)| LinuxDeviceCgroup {
+        allow: true,
+        typ: Some(typ.to_owned()),
+        major: Some(major).filter(|&n| n >= 0),
+        minor: Some(minor).filter(|&n| n >= 0),
+        access: Some(access.to_owned()),
+    })
 }
 
 /// Memory limits, in bytes; -1 is unlimited.

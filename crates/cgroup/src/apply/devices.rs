@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use berth_spec::runtime::LinuxDeviceCgroup;
+use berth_spec::runtime::{LinuxDeviceCgroup, default_device_rules};
 use rustix::fs::OFlags;
 
+use super::device_program;
 use super::set::{Files, explain, invalid};
-use super::{default_device_rules, device_program};
 use crate::directory::Directory;
 use crate::error::ApplyError;
 use crate::sys;
@@ -56,8 +56,8 @@ pub(super) fn rules(list: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, ApplyError>
     for (index, entry) in list.iter().enumerate() {
         rules.push(rule(entry, &format!("devices[{index}]"))?);
     }
-    for entry in &default_device_rules() {
-        rules.push(rule(entry, "devices")?);
+    for entry in default_device_rules() {
+        rules.push(rule(&entry, "devices")?);
     }
     Ok(rules)
 }

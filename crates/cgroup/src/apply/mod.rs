@@ -15,7 +15,7 @@ mod v2;
 pub(crate) use convert::{blkio_to_io_weight, shares_to_weight, swap_alone};
 pub(crate) use device_program::Instruction;
 
-use berth_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
+use berth_spec::runtime::LinuxResources;
 
 use crate::cgroup::Cgroup;
 use crate::error::ApplyError;
@@ -26,7 +26,7 @@ impl Cgroup {
     ///
     /// A device list is complete in itself: it starts from "deny everything", and the devices
     /// that the specification gives every container are allowed after it
-    /// ([`default_device_rules`]). An empty one changes nothing.
+    /// ([`berth_spec::runtime::default_device_rules`]). An empty one changes nothing.
     pub fn apply(&self, resources: &LinuxResources) -> Result<(), ApplyError> {
         if self.postpone(resources) {
             return Ok(());
@@ -46,24 +46,4 @@ impl Cgroup {
         self.fresh.set(false);
         Ok(())
     }
-}
-
-/// The devices that every container may use (config-linux.md, "Default Devices"), and making any
-/// node, which gives no access by itself.
-pub fn default_device_rules() -> Vec<LinuxDeviceCgroup> {
-    let rule =
-        |typ: &str, major: Option<i64>, minor: Option<i64>, access: &str| LinuxDeviceCgroup {
-            allow: true,
-            typ: Some(typ.to_owned()),
-            major,
-            minor,
-            access: Some(access.to_owned()),
-        };
-    let mut rules = vec![rule("c", None, None, "m"), rule("b", None, None, "m")];
-    // null, zero, full, random, urandom, tty, ptmx
-    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)] {
-        rules.push(rule("c", Some(major), Some(minor), "rwm"));
-    }
-    rules.push(rule("c", Some(136), None, "rwm"));
-    rules
 }

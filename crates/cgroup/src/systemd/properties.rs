@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
+use berth_spec::runtime::{LinuxDeviceCgroup, LinuxResources, default_device_rules};
 
 use super::wire::{Property, Value};
 use crate::apply::{blkio_to_io_weight, shares_to_weight, swap_alone};
@@ -111,7 +111,7 @@ fn devices(list: &[LinuxDeviceCgroup]) -> Vec<Property> {
     if everything {
         return vec![("DevicePolicy", Value::Text("auto".to_owned()))];
     }
-    let defaults = crate::default_device_rules();
+    let defaults: Vec<LinuxDeviceCgroup> = default_device_rules().collect();
     let entries = list.iter().chain(&defaults).filter(|d| d.allow).flat_map(device).collect();
     vec![
         ("DevicePolicy", Value::Text("strict".to_owned())),

@@ -18,11 +18,7 @@ pub(super) fn apply(spec: &mut Spec, request: &ContainerRequest) -> Result<(), R
     let mut devices = Vec::new();
     if request.privileged {
         host_devices(Path::new("/dev"), DEPTH, &mut devices);
-        linux(spec).resources.get_or_insert_default().devices = vec![LinuxDeviceCgroup {
-            allow: true,
-            access: Some("rwm".to_owned()),
-            ..LinuxDeviceCgroup::default()
-        }];
+        linux(spec).resources.get_or_insert_default().devices = vec![LinuxDeviceCgroup::all(true)];
     }
     let mut rules = Vec::new();
     for wanted in &request.devices {
