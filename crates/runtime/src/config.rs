@@ -7,6 +7,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use berth_spec::runtime::{Process, Spec};
+use rustix::fs::{Mode, OFlags};
 
 use crate::error::{ErrorKind, kind_of};
 use crate::idmap::IdMapError;
@@ -137,19 +138,29 @@ pub(crate) fn load(bundle: &Path) -> Result<Loaded, ConfigError> {
 
 /// Reads a configuration.
 pub(crate) fn load_file(path: &Path) -> Result<Loaded, ConfigError> {
-    let text = read(path)?;
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    // A FIFO or a device would keep its reader for ever.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file =
+        rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+    let file = File::from(file);
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    let text = read(path, file)?;
     let spec = parse(path, &text)?;
     Ok(Loaded { spec, text })
 }
 
 /// Reads a `process` object, as `exec --process` gives it.
 pub fn load_process(path: &Path) -> Result<Process, ConfigError> {
-    parse(path, &read(path)?)
+    let file =
+        File::open(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    parse(path, &read(path, file)?)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+fn read(path: &Path, file: File) -> Result<Vec<u8>, ConfigError> {
     let failed = |source| ConfigError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
     let mut text = Vec::with_capacity(16 << 10);
     file.take(LIMIT + 1).read_to_end(&mut text).map_err(failed)?;
     if text.len() as u64 > LIMIT {

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::HookError;
+use crate::sys;
 
 /// Runs hooks one after the other, up to the first that fails.
 pub(crate) fn run_all(stage: &'static str, hooks: &[Hook], state: &State) -> Result<(), HookError> {
@@ -39,6 +40,7 @@ fn run(stage: &'static str, hook: &Hook, state: &State) -> Result<(), HookError>
         .stdin(input)
         .stdout(output.try_clone().map_err(at_start)?)
         .stderr(output.try_clone().map_err(at_start)?);
+    sys::leave_descriptors(&mut command);
     let mut child = command.spawn().map_err(at_start)?;
     let Some(status) = wait(&mut child, hook.timeout).map_err(at_start)? else {
         return Err(HookError::TimedOut {

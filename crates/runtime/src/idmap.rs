@@ -1,8 +1,8 @@
 //! Id mappings: written for a new user namespace (user_namespaces(7)), directly or by newuidmap(1)
 //! and newgidmap(1), and a user namespace that exists for the sake of its mappings alone.
 
+use std::ffi::CString;
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use berth_spec::runtime::LinuxIdMapping;
 use rustix::fs::{Mode, OFlags};
 
+use crate::procfs::Procfs;
 use crate::sys::{self, CloneArguments, Cloned};
 
 /// Mapping ids.
@@ -79,11 +80,12 @@ fn lines(mappings: &[LinuxIdMapping]) -> String {
 }
 
 fn write(pid: i32, file: &str, value: &str) -> Result<(), IdMapError> {
-    let path = PathBuf::from(format!("/proc/{pid}/{file}"));
-    fs::write(&path, value).map_err(|source| IdMapError::Write {
-        path,
+    let path = CString::new(format!("{pid}/{file}")).unwrap_or_default();
+    let written = Procfs::own().and_then(|procfs| procfs.write(&path, value.as_bytes()));
+    written.map_err(|errno| IdMapError::Write {
+        path: PathBuf::from(format!("/proc/{pid}/{file}")),
         value: value.trim_end().to_owned(),
-        source,
+        source: errno.into(),
     })
 }
 

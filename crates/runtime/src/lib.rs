@@ -21,6 +21,7 @@ mod maker;
 pub mod options;
 mod plan;
 pub mod process;
+mod procfs;
 pub mod protect;
 pub mod rootfs;
 mod runtime;

@@ -162,14 +162,19 @@ fn id(text: &str) -> Result<Option<u32>, UserError> {
     }
 }
 
+/// An id of a line; nobody has -1, which to the kernel means to stay who one is.
+fn known_id(field: &str) -> Option<u32> {
+    field.trim().parse().ok().filter(|&id| id != u32::MAX)
+}
+
 fn passwd(root: &dyn RootLookup) -> Result<Vec<PasswdEntry>, FileError> {
     Ok(lines(root, "/etc/passwd")?
         .iter()
         .filter_map(|line| {
             let mut fields = line.split(':');
             let name = fields.next().filter(|name| !name.is_empty())?.to_owned();
-            let uid = fields.nth(1)?.trim().parse().ok()?;
-            let gid = fields.next()?.trim().parse().ok()?;
+            let uid = fields.nth(1).and_then(known_id)?;
+            let gid = fields.next().and_then(known_id)?;
             let home = fields.nth(1).unwrap_or_default().to_owned();
             Some(PasswdEntry { name, uid, gid, home })
         })
@@ -182,7 +187,7 @@ fn groups(root: &dyn RootLookup) -> Result<Vec<GroupEntry>, FileError> {
         .filter_map(|line| {
             let mut fields = line.split(':');
             let name = fields.next().filter(|name| !name.is_empty())?.to_owned();
-            let gid = fields.nth(1)?.trim().parse().ok()?;
+            let gid = fields.nth(1).and_then(known_id)?;
             let members = fields.next().unwrap_or_default();
             let members = members.split(',').map(|member| member.trim().to_owned()).collect();
             Some(GroupEntry { name, gid, members })
@@ -211,6 +216,7 @@ mod tests {
             Ok(match path {
                 "/etc/passwd" => Some(
                     b"root:x:0:0:root:/root:/bin/sh\n# a remark\nbroken\n\
+                      same:x:4294967295:0::/:/bin/sh\n\
                       alice:x:1000:1001::/home/alice:/bin/sh\n"
                         .to_vec(),
                 ),
@@ -252,6 +258,7 @@ mod tests {
     #[test]
     fn what_the_image_does_not_know_is_an_error() {
         assert!(matches!(resolve_user("bob", &Files), Err(UserError::UnknownUser(_))));
+        assert!(matches!(resolve_user("same", &Files), Err(UserError::UnknownUser(_))));
         assert!(matches!(resolve_user("alice:staff", &Files), Err(UserError::UnknownGroup(_))));
         assert!(matches!(resolve_user("4294967295", &Files), Err(UserError::Range(_))));
         assert!(matches!(resolve_user("root", &Nothing), Err(UserError::UnknownUser(_))));

@@ -52,6 +52,12 @@ fn one(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: usize) -> R
         FileType::RegularFile => {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
             let source = openat(from, name, flags, Mode::empty())?;
+            // Where somebody else writes, too, it may be another file by now, or a device.
+            let status = fstat(&source)?;
+            if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+                return Err(Errno::STALE);
+            }
+            let mode = Mode::from_raw_mode(status.st_mode & 0o7777);
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let made = openat(to, name, flags, Mode::from_raw_mode(0o600))?;

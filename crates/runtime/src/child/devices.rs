@@ -185,7 +185,9 @@ fn open_multiplexer(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 /// Binds a terminal's slave over /dev/console.
 pub(crate) fn bind_console(slave: &OwnedFd, root: BorrowedFd<'_>) -> Result<(), Failure<'static>> {
     let step = Step::Device;
-    let target = resolve::ensure(root, c"/dev/console", Kind::File).at(step, b"/dev/console")?;
+    // A link of the image's could put the terminal over any file, of procfs for one.
+    let target = resolve::ensure_without_links(root, c"/dev/console", Kind::File)
+        .at(step, b"/dev/console")?;
     let tree = mount::clone_tree(slave, Reach::One).at(step, b"/dev/console")?;
     mount::attach(&tree, &target).at(step, b"/dev/console")
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod channel;
 mod copy_up;
+mod descriptors;
 mod devices;
 mod home;
 mod hook;
@@ -18,12 +19,13 @@ mod rootfs;
 pub(crate) mod step;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::plan::{Gate, Plan, RootPlan};
+use crate::procfs::Procfs;
 use crate::sys;
 use channel::Word;
 use hook::Stage;
@@ -54,20 +56,6 @@ pub(crate) fn run(plan: &mut Plan, socket: BorrowedFd<'_>) -> ! {
 struct Program<'a> {
     environment: &'a mut sys::Pointers,
     home: &'a mut home::Buffer,
-}
-
-/// Kernels before 5.11 cannot mark a range of descriptors, but all that this process has opened are
-/// marked anyway, and what its maker left open can only be listed.
-fn close_on_exec(first: u32) -> Result<(), Errno> {
-    match sys::close_on_exec_from(first) {
-        Err(Errno::NOSYS | Errno::INVAL) => {
-            for descriptor in first..1024 {
-                sys::mark_close_on_exec(descriptor as i32);
-            }
-            Ok(())
-        }
-        result => result,
-    }
 }
 
 /// The process is no use without its maker, until that has let it go.
@@ -144,6 +132,7 @@ fn set_up<'p>(
         }
     };
     take_terminal(slave)?;
+    close_host(plan, socket, procfs.as_ref())?;
     if plan.process.needs_home {
         // There is room for one more; see `ProcessPlan`.
         program.environment.push(home::variable(plan.process.uid, program.home));
@@ -182,34 +171,38 @@ fn open_root() -> Result<OwnedFd, Failure<'static>> {
 
 /// A procfs that nothing is mounted over: an instance of our own, or the container's, proven to
 /// be one.
-fn open_procfs(root: BorrowedFd<'_>) -> Result<OwnedFd, Failure<'static>> {
-    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+fn open_procfs(root: BorrowedFd<'_>) -> Result<Procfs, Failure<'static>> {
     if let Ok(own) = mount::new_file_system(c"proc", &[(c"source", c"proc")], 0) {
-        return Ok(own);
+        return Procfs::verified(own).at(Step::Procfs, b"/proc");
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY;
-    let procfs = resolve::open_without_links(root, c"/proc", flags).at(Step::Procfs, b"/proc")?;
-    let system = rustix::fs::fstatfs(&procfs).at(Step::Procfs, b"/proc")?;
-    if system.f_type as u64 == PROC_SUPER_MAGIC {
-        Ok(procfs)
-    } else {
-        Err(Failure::new(Step::Procfs, b"/proc", Errno::NODEV))
-    }
+    let found = resolve::open_without_links(root, c"/proc", flags).at(Step::Procfs, b"/proc")?;
+    Procfs::verified(found).at(Step::Procfs, b"/proc")
 }
 
-fn sysctls<'p>(plan: &'p Plan, procfs: Option<&OwnedFd>) -> Result<(), Failure<'p>> {
+/// Closes all that the container's paths could lead out through, before one of them is looked up: a
+/// directory of the host that is open is found at /proc/self/fd, and its `..` ends at the host's
+/// root. What stays are the talk with the maker, the gate, a procfs, and what is to be preserved.
+fn close_host(
+    plan: &Plan,
+    socket: BorrowedFd<'_>,
+    procfs: Option<&Procfs>,
+) -> Result<(), Failure<'static>> {
+    let gate = match &plan.gate {
+        Gate::Maker => [-1; 2],
+        Gate::Fifo { fifo, errors } => [fifo.as_raw_fd(), errors.as_raw_fd()],
+    };
+    let kept = [socket.as_raw_fd(), gate[0], gate[1], procfs.map_or(-1, Procfs::number)];
+    descriptors::close_all_but(3 + plan.process.preserve_fds, kept).at(Step::Descriptors, b"")
+}
+
+fn sysctls<'p>(plan: &'p Plan, procfs: Option<&Procfs>) -> Result<(), Failure<'p>> {
     let Some(procfs) = procfs else { return Ok(()) };
     for sysctl in &plan.sysctls {
         let name = sysctl.path.to_bytes();
-        write_file(procfs, &sysctl.path, &sysctl.value).at(Step::Sysctl, name)?;
+        procfs.write(&sysctl.path, &sysctl.value).at(Step::Sysctl, name)?;
     }
     Ok(())
-}
-
-fn write_file(directory: &OwnedFd, path: &CStr, value: &[u8]) -> Result<(), Errno> {
-    let file =
-        rustix::fs::openat(directory, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::io::write(&file, value).map(drop)
 }
 
 fn terminal<'p>(plan: &'p Plan, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Failure<'p>> {
@@ -221,7 +214,7 @@ fn terminal<'p>(plan: &'p Plan, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>,
 /// What the program is started with.
 struct Image<'a> {
     environment: &'a sys::Pointers,
-    procfs: Option<&'a OwnedFd>,
+    procfs: Option<&'a Procfs>,
 }
 
 fn take_terminal(slave: Option<OwnedFd>) -> Result<(), Failure<'static>> {
@@ -248,7 +241,7 @@ fn finish<'p>(
     identity::become_user(process, plan.namespaces.in_user_namespace(), extra)?;
     identity::check_directory(process, entered)?;
     let program = identity::find_program(process)?;
-    close_on_exec(3 + process.preserve_fds).at(Step::Descriptors, b"")?;
+    descriptors::close_on_exec(3 + process.preserve_fds).at(Step::Descriptors, b"")?;
     for descriptor in 3..3 + process.preserve_fds {
         sys::keep_on_exec(descriptor as i32).at(Step::PreserveDescriptor, b"")?;
     }
@@ -296,7 +289,7 @@ fn start<'p>(
     hook::run_all(&plan.hooks.start_container, Stage::StartContainer, pid)?;
     if let Some(procfs) = image.procfs {
         for (file, label) in &process.labels {
-            write_file(procfs, file, label).at(Step::Label, label)?;
+            procfs.write(file, label).at(Step::Label, label)?;
         }
     }
     if !filtered {

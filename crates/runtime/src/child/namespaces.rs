@@ -1,12 +1,11 @@
 //! Joining and making namespaces from within the new process (namespaces(7)).
 
-use std::ffi::CStr;
-
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::step::{At as _, Failure, Step};
 use crate::plan::{NamespacePlan, Plan};
+use crate::procfs::Procfs;
 use crate::sys;
 
 /// Becomes root of a user namespace that the process is new to, so that what it makes belongs to
@@ -61,16 +60,18 @@ pub(crate) fn make(plan: &NamespacePlan) -> Result<(), Failure<'_>> {
     if plan.unshare & libc::CLONE_NEWTIME as u64 == 0 {
         return Ok(());
     }
+    // The mount namespace may be one that was joined, and its /proc anything.
+    let procfs = Procfs::own().at(Step::TimeOffsets, b"")?;
     if !plan.time_offsets.is_empty() {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::open(c"/proc/self/timens_offsets", flags, Mode::empty())
-            .at(Step::TimeOffsets, b"")?;
-        rustix::io::write(&file, &plan.time_offsets).at(Step::TimeOffsets, b"")?;
+        procfs.write(c"self/timens_offsets", &plan.time_offsets).at(Step::TimeOffsets, b"")?;
     }
-    enter_own(c"/proc/self/ns/time_for_children").at(Step::TimeOffsets, b"")
+    enter_own(&procfs).at(Step::TimeOffsets, b"")
 }
 
-fn enter_own(path: &CStr) -> Result<(), Errno> {
-    let namespace = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+fn enter_own(procfs: &Procfs) -> Result<(), Errno> {
+    let directory = procfs.open(c"self/ns", OFlags::PATH | OFlags::DIRECTORY)?;
+    // This is a magic link, which leads out of any procfs; `setns` takes nothing but a namespace.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let namespace = rustix::fs::openat(directory, c"time_for_children", flags, Mode::empty())?;
     sys::setns(&namespace, libc::CLONE_NEWTIME as u64)
 }

@@ -63,6 +63,21 @@ pub(crate) fn ensure(root: impl AsFd, path: &CStr, kind: Kind) -> Result<OwnedFd
     }
 }
 
+/// The same where no symbolic link may be on the way, last of all at the end of it.
+pub(crate) fn ensure_without_links(
+    root: impl AsFd,
+    path: &CStr,
+    kind: Kind,
+) -> Result<OwnedFd, Errno> {
+    match open_without_links(&root, path, OFlags::PATH) {
+        Err(Errno::NOENT) => {
+            make(root.as_fd(), path, kind)?;
+            open_without_links(root, path, OFlags::PATH)
+        }
+        result => result,
+    }
+}
+
 /// A path that is put together in place, NUL-terminated.
 struct Buffer {
     bytes: [u8; PATH],
@@ -272,8 +287,15 @@ mod tests {
         let root = Root::new();
         fs::create_dir(root.inside("real")).unwrap();
         symlink("real", root.inside("link")).unwrap();
+        symlink("nowhere", root.inside("dangling")).unwrap();
         let open = |path: &CStr| open_without_links(&root.descriptor, path, OFlags::PATH);
         assert!(open(c"/real").is_ok());
         assert_eq!(open(c"/link").unwrap_err(), Errno::LOOP);
+        let ensure = |path| ensure_without_links(&root.descriptor, path, Kind::File);
+        assert!(ensure(c"/real/file").is_ok() && ensure(c"/new/file").is_ok());
+        for bad in [c"/link/file", c"/dangling", c"/dangling/file"] {
+            assert_eq!(ensure(bad).unwrap_err(), Errno::LOOP, "{bad:?}");
+        }
+        assert!(!root.inside("nowhere").exists());
     }
 }

@@ -45,12 +45,15 @@ fn attach_root(plan: &RootfsPlan) -> Result<OwnedFd, Failure<'_>> {
         mount::propagate(&host, Reach::Tree, plan.host_propagation).at(Step::Propagation, b"/")?;
     }
     let opened;
-    let root = match &plan.mount {
-        Some(mount) => mount.as_fd(),
-        None => {
-            opened = mount::clone_tree_at(&plan.path, Reach::Tree).at(Step::OpenRoot, path)?;
+    // The path is looked up once; what it led to is cloned, and covered by its clone.
+    let target = rustix::fs::open(&plan.path, DIRECTORY, Mode::empty());
+    let root = match (&plan.mount, &target) {
+        (Some(mount), _) => mount.as_fd(),
+        (None, Ok(directory)) => {
+            opened = mount::clone_tree(directory, Reach::Tree).at(Step::OpenRoot, path)?;
             opened.as_fd()
         }
+        (None, &Err(errno)) => return Err(Failure::new(Step::OpenRoot, path, errno)),
     };
     if plan.attach == Attach::Root {
         // What is attached to a shared mount would appear at the host.
@@ -58,7 +61,7 @@ fn attach_root(plan: &RootfsPlan) -> Result<OwnedFd, Failure<'_>> {
         mount::attach(root, &host).at(Step::AttachRoot, b"/")?;
         mount::propagate(root, Reach::One, libc::MS_PRIVATE).at(Step::Propagation, path)?;
     } else {
-        match rustix::fs::open(&plan.path, DIRECTORY, Mode::empty()) {
+        match target {
             Ok(target) => mount::attach(root, &target).at(Step::AttachRoot, path)?,
             Err(Errno::ACCESS) if plan.mount.is_some() => {
                 mount::attach(root, &host).at(Step::AttachRoot, b"/")?;

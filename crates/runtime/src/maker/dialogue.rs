@@ -1,7 +1,8 @@
 //! What the maker says to the new process, hears of it, and does for it meanwhile.
 
+use std::ffi::CString;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -9,6 +10,8 @@ use std::path::Path;
 use berth_cgroup::{Cgroup, HierarchyKind};
 use berth_spec::runtime::{Hooks, Linux, LinuxSeccomp};
 use berth_spec::state::State;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::reports::{self, step_error};
@@ -18,6 +21,7 @@ use crate::error::SetupError;
 use crate::hooks;
 use crate::options::CreateUntil;
 use crate::plan::process::rlimit_name;
+use crate::procfs::Procfs;
 use crate::sys;
 
 /// What the filter's listener is told (config-linux.md, "The Container Process State").
@@ -123,7 +127,7 @@ pub(crate) fn say(
     payload: &[u8],
 ) -> Result<(), SetupError> {
     match channel::say(socket.as_fd(), word, pid, payload) {
-        Ok(()) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
+        Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
         Err(errno) => Err(reports::at("speak to the new process")(errno)),
     }
 }
@@ -142,23 +146,26 @@ pub(crate) fn connect_listener(linux: &Linux) -> Result<Option<UnixStream>, Setu
 
 /// Sets how likely the process is to be killed for want of memory.
 pub(crate) fn set_oom_score(pid: i32, score: i32) -> Result<(), SetupError> {
-    let path = format!("/proc/{pid}/oom_score_adj");
-    match fs::write(&path, score.to_string()) {
-        Ok(()) => Ok(()),
+    let failed = reports::at(&format!("set process.oomScoreAdj to {score}"));
+    let procfs = match Procfs::own() {
+        Ok(procfs) => procfs,
+        Err(errno) => return Err(failed(errno)),
+    };
+    let path = CString::new(format!("{pid}/oom_score_adj")).unwrap_or_default();
+    let now = || -> Option<i32> {
+        let mut text = String::new();
+        let file = procfs.open(&path, OFlags::RDONLY).ok()?;
+        fs::File::from(file).read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
+    };
+    match procfs.write(&path, score.to_string().as_bytes()) {
         // Without privileges it can only be raised; what is there already is no worse.
-        Err(error)
-            if error.kind() == io::ErrorKind::PermissionDenied
-                && !rustix::process::geteuid().is_root()
-                && fs::read_to_string(&path)
-                    .ok()
-                    .and_then(|text| text.trim().parse::<i32>().ok())
-                    .is_some_and(|now| now >= score) =>
+        Err(Errno::ACCESS)
+            if !rustix::process::geteuid().is_root() && now().is_some_and(|now| now >= score) =>
         {
             Ok(())
         }
-        Err(source) => {
-            Err(SetupError::Step { action: format!("set process.oomScoreAdj to {score}"), source })
-        }
+        result => result.map_err(failed),
     }
 }
 
@@ -196,10 +203,11 @@ pub(crate) fn cgroup_paths(cgroup: &Cgroup) -> Vec<u8> {
     text
 }
 
-/// The descriptors that are to be kept must be there: else a descriptor of the runtime's own could
-/// take such a number and be kept in its place.
+/// The descriptors that are to be kept must be there, and the caller's: else one of the runtime's
+/// own, such as its log file, could have such a number and be kept in its place.
 pub(crate) fn check_preserved(count: u32) -> Result<(), SetupError> {
-    match (3..3 + count).find(|&descriptor| !sys::is_open(descriptor as i32)) {
+    let end = count.saturating_add(3);
+    match (3..end).find(|&descriptor| !sys::is_inherited(descriptor as i32)) {
         Some(missing) => Err(step_error(
             &format!("keep descriptor {missing} of the {count} that --preserve-fds asks for"),
             libc::EBADF,
@@ -213,7 +221,12 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let write = || -> io::Result<()> {
-        let mut file = fs::File::create(&temporary)?;
+        // Whoever has put something of this name there is not written to.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs::File::create_new(&temporary)?;
         file.write_all(pid.to_string().as_bytes())?;
         fs::rename(&temporary, path)
     };

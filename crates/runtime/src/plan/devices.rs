@@ -7,6 +7,7 @@ use berth_spec::runtime::{Linux, LinuxDevice};
 use rustix::fs::FileType;
 
 use super::mounts::{BindSource, open_tree};
+use super::process::NO_ID;
 use super::{c_path, c_string};
 use crate::config::ConfigError;
 use crate::sys::Reach;
@@ -112,6 +113,9 @@ fn given(device: &LinuxDevice, field: &str, mode: DeviceMode) -> Result<DevicePl
         (None, None) => None,
         (uid, gid) => Some((uid.unwrap_or(0), gid.unwrap_or(0))),
     };
+    if owner.is_some_and(|(uid, gid)| uid == NO_ID || gid == NO_ID) {
+        return Err(ConfigError::invalid(format!("{field}.uid"), "or gid is -1, which is no id"));
+    }
     let permissions = device.file_mode.unwrap_or(0o666) & 0o7777;
     // A FIFO can be made anywhere.
     let mode = if kind == FileType::Fifo { DeviceMode::Make } else { mode };

@@ -6,6 +6,7 @@ use std::path::Path;
 use berth_seccomp::Filter;
 use berth_spec::runtime::{
     IoPriority, LinuxCapabilities, LinuxMemoryPolicy, LinuxPersonality, Process, Rlimit, Scheduler,
+    User,
 };
 
 use super::capabilities::{self, CapabilityPlan};
@@ -90,6 +91,7 @@ impl ProcessPlan {
             return Err(ConfigError::invalid("process.cwd", "must be absolute"));
         }
         let user = &process.user;
+        check_ids(user)?;
         let none = LinuxCapabilities::default();
         let capabilities = process.capabilities.as_ref().unwrap_or(&none);
         let scheduler = process.scheduler.as_ref().map(scheduling).transpose()?;
@@ -122,6 +124,23 @@ impl ProcessPlan {
             _strings: (arguments, environment),
         })
     }
+}
+
+/// To the kernel this number means to change nothing: the process would stay root.
+pub(crate) const NO_ID: u32 = u32::MAX;
+
+fn check_ids(user: &User) -> Result<(), ConfigError> {
+    let invalid = |field: &str| Err(ConfigError::invalid(field, "is -1, which is no id"));
+    if user.uid == NO_ID {
+        return invalid("process.user.uid");
+    }
+    if user.gid == NO_ID {
+        return invalid("process.user.gid");
+    }
+    if user.additional_gids.contains(&NO_ID) {
+        return invalid("process.user.additionalGids");
+    }
+    Ok(())
 }
 
 fn strings(texts: &[String], field: &str) -> Result<Vec<CString>, ConfigError> {
@@ -405,6 +424,13 @@ mod tests {
         let mut relative = process(&["a"], &[]);
         relative.cwd = "tmp".into();
         assert!(plan(&relative).is_err());
+        let mut nobody = process(&["a"], &[]);
+        nobody.user.uid = u32::MAX;
+        assert!(plan(&nobody).is_err());
+        nobody.user = User { gid: u32::MAX, ..User::default() };
+        assert!(plan(&nobody).is_err());
+        nobody.user = User { additional_gids: vec![0, u32::MAX], ..User::default() };
+        assert!(plan(&nobody).is_err());
         let mut limits = process(&["a"], &[]);
         limits.rlimits = vec![Rlimit { typ: "RLIMIT_CPU".to_owned(), soft: 2, hard: 1 }];
         assert!(plan(&limits).is_err());

@@ -125,6 +125,19 @@ pub(crate) fn raise_ambient(capability: u32) -> Result<(), Errno> {
     prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, capability.into()).map(drop)
 }
 
+/// Has a command leave behind what its parent was left by whoever executed that: descriptors from
+/// 3 on that are not marked close-on-exec.
+pub(crate) fn leave_descriptors(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    let mark = || {
+        // Kernels before 5.11 cannot, and what was left is the caller's own choice.
+        let _ = close_on_exec_from(3);
+        Ok(())
+    };
+    // SAFETY: the closure makes one system call and touches no memory of the parent's.
+    unsafe { command.pre_exec(mark) };
+}
+
 /// Gives up gaining privileges by exec.
 pub(crate) fn set_no_new_privileges() -> Result<(), Errno> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
@@ -307,6 +320,13 @@ pub(crate) fn signal_descriptor(signals: &[i32]) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) })
 }
 
+/// Closes every descriptor from `first` to `last`.
+pub(crate) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: takes no pointer; only used in a process that executes a program or ends without
+    // running destructors, so that no owner closes a number a second time.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
 /// Marks every descriptor from `first` on close-on-exec.
 pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: takes no pointer and closes nothing now.
@@ -333,10 +353,11 @@ pub(crate) fn keep_on_exec(descriptor: RawFd) -> Result<(), Errno> {
     check(unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) }.into()).map(drop)
 }
 
-/// Whether a descriptor is open.
-pub(crate) fn is_open(descriptor: RawFd) -> bool {
+/// Whether a descriptor was left to this process by whoever executed it. What it has opened itself
+/// is marked close-on-exec.
+pub(crate) fn is_inherited(descriptor: RawFd) -> bool {
     // SAFETY: F_GETFD touches no memory, and on a closed descriptor it fails.
-    check(unsafe { libc::fcntl(descriptor, libc::F_GETFD) }.into()).is_ok()
+    check(unsafe { libc::fcntl(descriptor, libc::F_GETFD) }.into()) == Ok(0)
 }
 
 /// Makes a descriptor number out of another and closes the new one's old file.
