@@ -1,13 +1,16 @@
 //! Building what is shipped, and running it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::command::{cargo_command, output, run, workspace_root};
 
 /// The packages whose binaries are shipped.
 const SHIPPED: [&str; 3] = ["berth", "berth-runtime", "berth-monitor"];
+
+/// The most that binaries may have, in bytes.
+const LARGEST: [(&str, u64); 2] = [("berth-runtime", 3 << 19), ("berth", 25 << 20)];
 
 /// How they are linked: static; without the C library's symbols and our unwind tables, which serve
 /// nobody in a program that aborts; relocations packed and equal functions folded, for size.
@@ -38,6 +41,20 @@ pub fn dist() -> anyhow::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace_root().join("target"), PathBuf::from);
     Ok(target.join(triple).join("dist"))
+}
+
+/// Fails when a binary has become larger than it may.
+pub fn check_sizes(directory: &Path) -> anyhow::Result<()> {
+    for (name, largest) in LARGEST {
+        let path = directory.join(name);
+        let size =
+            std::fs::metadata(&path).with_context(|| format!("look at {}", path.display()))?.len();
+        println!("size: {name} has {size} bytes of at most {largest}");
+        if size > largest {
+            bail!("{name} has {size} bytes, more than the {largest} that it may have");
+        }
+    }
+    Ok(())
 }
 
 /// Builds, then runs a container from the embedded image: `arguments` replace what it runs.

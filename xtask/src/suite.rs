@@ -15,6 +15,7 @@ pub fn test(mode: Mode) -> anyhow::Result<()> {
     setup::prepare(mode)?;
     crate::check()?;
     let binaries = crate::build::dist()?;
+    crate::build::check_sizes(&binaries)?;
     let mut summary = Summary::default();
     // One `cargo test` for the whole workspace builds each dependency once.
     let mut cargo = cargo_command(["test", "--workspace", "--no-fail-fast", "--quiet"]);

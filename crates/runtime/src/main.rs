@@ -4,6 +4,9 @@
 //! container it makes sure that its own file is out of the container's reach.
 #![deny(unsafe_code)]
 
+#[cfg(bare)]
+#[expect(unsafe_code, reason = "what stands in for the C library")]
+mod bare;
 mod cli;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
 #[expect(unsafe_code, reason = "the first instructions of the program")]

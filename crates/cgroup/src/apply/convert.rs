@@ -13,10 +13,44 @@ pub(crate) fn shares_to_weight(shares: u64) -> u64 {
     if shares >= 262_144 {
         return 10_000;
     }
-    let l = (shares as f64).log2();
+    let l = log2(shares);
     let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
     // Ten to the power rounds to a hair above whole numbers at the defaults.
-    (10_f64.powf(exponent) - 1e-6).ceil() as u64
+    let weight = exponential(exponent * std::f64::consts::LN_10) - 1e-6;
+    let whole = weight as u64;
+    if (whole as f64) < weight { whole + 1 } else { whole }
+}
+
+/// How many terms of a series make it as exact as an `f64`, for the arguments that occur here.
+const TERMS: u32 = 24;
+
+/// The logarithm to base 2 of a positive number; the C library's would be the only thing that the
+/// runtime needs of a library of mathematics.
+fn log2(number: u64) -> f64 {
+    let whole = number.ilog2();
+    let rest = number as f64 / (1_u64 << whole) as f64;
+    // ln(rest) = 2 artanh(z), where `rest` is below 2 and so `z` below a third.
+    let z = (rest - 1.0) / (rest + 1.0);
+    let mut power = z;
+    let mut sum = 0.0;
+    for term in 0..TERMS {
+        sum += power / f64::from(2 * term + 1);
+        power *= z * z;
+    }
+    f64::from(whole) + 2.0 * sum / std::f64::consts::LN_2
+}
+
+/// `e` to a power from 0 to 43.
+fn exponential(power: f64) -> f64 {
+    let doublings = (power / std::f64::consts::LN_2) as u32;
+    let rest = power - f64::from(doublings) * std::f64::consts::LN_2;
+    let mut summand = 1.0;
+    let mut sum = 1.0;
+    for term in 1..TERMS {
+        summand *= rest / f64::from(term);
+        sum += summand;
+    }
+    sum * (1_u64 << doublings) as f64
 }
 
 /// `blkio.weight` (10 to 1000) as `io.weight` (1 to 10000).
@@ -62,6 +96,16 @@ mod tests {
         }
         let weights: Vec<u64> = (2..5000).map(shares_to_weight).collect();
         assert!(weights.is_sorted());
+    }
+
+    #[test]
+    fn weights_are_those_of_the_formula_for_all_shares() {
+        for shares in 3..262_144_u64 {
+            let l = (shares as f64).log2();
+            let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
+            let weight = (10_f64.powf(exponent) - 1e-6).ceil() as u64;
+            assert_eq!(shares_to_weight(shares), weight, "{shares}");
+        }
     }
 
     #[test]

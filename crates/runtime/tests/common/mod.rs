@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 pub use serde_json::{Value, json};
 
-pub const RUNTIME: &str = env!("CARGO_BIN_EXE_berth-runtime");
+pub const RUNTIME: &str = match option_env!("BERTH_RUNTIME_UNDER_TEST") {
+    Some(shipped) => shipped,
+    None => env!("CARGO_BIN_EXE_berth-runtime"),
+};
 
 const APPLETS: &[&str] = &[
     "sh", "true", "false", "sleep", "cat", "ls", "id", "mount", "env", "stat", "ps", "hostname",
