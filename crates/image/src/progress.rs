@@ -1,6 +1,8 @@
 //! How long operations tell what they are doing. Front ends draw bars or print lines; this crate
 //! prints nothing.
 
+use std::io::{self, Read};
+
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -76,5 +78,19 @@ impl<'a> Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.progress.finished(&self.step);
+    }
+}
+
+/// A reader that tells a step of what is read through it.
+pub(crate) struct Counted<'a, R> {
+    pub(crate) inner: R,
+    pub(crate) running: &'a Running<'a>,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.running.advance(read as u64);
+        Ok(read)
     }
 }

@@ -4,7 +4,7 @@
 //! lowest up, each takes from those below what its archive left to them, and is renamed to its
 //! place. What has its final name is therefore complete and was verified.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::image::{Image, ImageLayer, LayersError};
 use crate::layer::pipeline::{self, PipeError};
 use crate::layer::{ApplyError, LayerWriter};
 use crate::lock::{Lock, Sharing};
-use crate::progress::{Progress, Running, Step, StepKind};
+use crate::progress::{Counted, Progress, Running, Step, StepKind};
 use crate::scratch::Scratch;
 use crate::store::{BlobError, LeaseError, Store};
 use crate::tar::TarReader;
@@ -359,18 +359,4 @@ fn write_record(
     let bytes = serde_json::to_vec(record).map_err(io::Error::from).during("serialise", &path)?;
     let file = at::create_file(holder, RECORD.as_bytes()).during("create", &path)?;
     at::write_all(&file, &bytes).during("write", &path)
-}
-
-/// Tells a step of what is read.
-struct Counted<'a, R> {
-    inner: R,
-    running: &'a Running<'a>,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.running.advance(read as u64);
-        Ok(read)
-    }
 }

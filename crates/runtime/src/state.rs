@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use berth_cgroup::SavedCgroup;
 use berth_spec::runtime::Hook;
 use berth_spec::state::{ContainerState, State};
+use berth_spec::time::Stamp;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -390,46 +391,12 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
 
 /// The time now, as RFC 3339 with nanoseconds in UTC.
 pub(crate) fn now() -> String {
-    rfc3339(std::time::SystemTime::now())
-}
-
-/// A time as RFC 3339 with nanoseconds in UTC.
-pub fn rfc3339(time: std::time::SystemTime) -> String {
-    let elapsed = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    civil(elapsed.as_secs(), elapsed.subsec_nanos())
-}
-
-/// Civil time of seconds since 1970, by counting days from the first of March of year 0.
-fn civil(seconds: u64, nanoseconds: u32) -> String {
-    let days = seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z")
+    Stamp::from(std::time::SystemTime::now()).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_as_rfc_3339() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00"),
-            (951_782_400, "2000-02-29T00:00:00"),
-            (1_709_251_199, "2024-02-29T23:59:59"),
-            (1_795_262_478, "2026-11-21T12:01:18"),
-            (4_107_542_400, "2100-03-01T00:00:00"),
-        ] {
-            assert_eq!(civil(seconds, 7), format!("{text}.000000007Z"));
-        }
-    }
 
     #[test]
     fn a_living_process_has_a_start_time_and_an_absent_one_has_none() {

@@ -14,6 +14,7 @@ pub mod rootfs;
 pub mod runtime;
 mod seccomp;
 pub mod state;
+pub mod time;
 
 /// The version of the OCI runtime specification that these types follow.
 pub const RUNTIME_SPEC_VERSION: &str = "1.3.0";

@@ -15,7 +15,7 @@ use super::{LoadError, Origin, Source};
 use crate::compression::{Compression, Decoder, buffered, sniff};
 use crate::digest::Digest;
 use crate::error::During as _;
-use crate::progress::{Progress, Running, Step, StepKind};
+use crate::progress::{Counted, Progress, Running, Step, StepKind};
 use crate::scratch::Scratch;
 use crate::store::{BlobWriter, Spooled, Store};
 use crate::tar::{Entry, EntryKind, TarReader};
@@ -283,20 +283,6 @@ impl Read for Window {
         let read = self.file.read_at(buffer.get_mut(..limit).unwrap_or_default(), self.position)?;
         self.position += read as u64;
         self.left -= read as u64;
-        Ok(read)
-    }
-}
-
-/// Tells a step of what is read.
-struct Counted<'a, R> {
-    inner: R,
-    running: &'a Running<'a>,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.running.advance(read as u64);
         Ok(read)
     }
 }

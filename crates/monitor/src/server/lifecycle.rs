@@ -91,7 +91,7 @@ impl Monitor {
         container.phase = Phase::Running;
         container.running_since = Some(Instant::now());
         let status = &mut container.record.status;
-        status.started_at = Some(time::now_string());
+        status.started_at = Some(time::now().to_string());
         status.finished_at = None;
         status.exit_code = None;
         status.signal = None;
@@ -511,7 +511,7 @@ impl Container {
         };
         self.running_since = None;
         let status = &mut self.record.status;
-        status.finished_at = Some(time::now_string());
+        status.finished_at = Some(time::now().to_string());
         status.exit_code = exit.code;
         status.signal = exit.signal;
         status.oom_killed = exit.oom_killed;

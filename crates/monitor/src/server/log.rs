@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use crate::protocol::LogConfig;
 use crate::time;
+use berth_spec::time::STAMP_LENGTH;
 
 /// Why a log can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -80,12 +81,12 @@ impl Log {
             Stream::Stderr => b" stderr ",
         };
         let stamp = time::now();
-        let mut head = [0_u8; time::STAMP_LENGTH + 10];
-        let (stamp_part, name_part) = head.split_at_mut(time::STAMP_LENGTH);
-        stamp_part.copy_from_slice(&stamp);
+        let mut head = [0_u8; STAMP_LENGTH + 10];
+        let (stamp_part, name_part) = head.split_at_mut(STAMP_LENGTH);
+        stamp_part.copy_from_slice(stamp.as_bytes());
         name_part.copy_from_slice(&[name, b"F "].concat());
         let full = head;
-        if let Some(tag) = head.get_mut(time::STAMP_LENGTH + 8) {
+        if let Some(tag) = head.get_mut(STAMP_LENGTH + 8) {
             *tag = b'P';
         }
         let partial = head;
@@ -218,7 +219,7 @@ mod tests {
 
     fn without_stamps(path: &Path) -> String {
         let text = std::fs::read_to_string(path).unwrap();
-        let lines = text.lines().map(|line| format!("{}\n", &line[time::STAMP_LENGTH + 1..]));
+        let lines = text.lines().map(|line| format!("{}\n", &line[STAMP_LENGTH + 1..]));
         lines.collect::<Vec<_>>().concat()
     }
 

@@ -81,7 +81,7 @@ impl Record {
         self.sequence += 1;
         let event = Event {
             sequence: self.sequence,
-            time: time::now_string(),
+            time: time::now().to_string(),
             id: self.status.id.clone(),
             kind,
         };

@@ -125,7 +125,7 @@ impl Log {
 
     fn record(&self, level: &str, message: &str) {
         let Some(mut file) = self.file.as_ref() else { return };
-        let time = berth_runtime::state::rfc3339(SystemTime::now());
+        let time = berth_spec::time::Stamp::from(SystemTime::now()).to_string();
         let line = match self.format {
             LogFormat::Json => serde_json::to_string(&Line { level, msg: message, time: &time })
                 .unwrap_or_default(),
