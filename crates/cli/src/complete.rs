@@ -52,7 +52,7 @@ type Names = Result<Vec<(String, String)>, Failure>;
 
 fn offer(prefix: &OsStr, names: impl FnOnce(&Context) -> Names) -> Vec<CompletionCandidate> {
     let Some(prefix) = prefix.to_str() else { return Vec::new() };
-    let context = Context::new(&global_options());
+    let Ok(context) = Context::new(&global_options()) else { return Vec::new() };
     names(&context)
         .unwrap_or_default()
         .into_iter()

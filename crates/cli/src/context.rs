@@ -22,13 +22,13 @@ pub struct Context {
 
 impl Context {
     /// Takes the global options; nothing is opened yet.
-    pub fn new(options: &GlobalOptions) -> Self {
-        Self {
-            config: config(options),
+    pub fn new(options: &GlobalOptions) -> Result<Self, Failure> {
+        Ok(Self {
+            config: config(options)?,
             engine: OnceCell::new(),
             store: OnceCell::new(),
             event_loop: OnceCell::new(),
-        }
+        })
     }
 
     /// Where things are.
@@ -83,8 +83,8 @@ impl Drop for Context {
     }
 }
 
-fn config(options: &GlobalOptions) -> EngineConfig {
-    let mut config = EngineConfig::from_environment();
+fn config(options: &GlobalOptions) -> Result<EngineConfig, Failure> {
+    let mut config = EngineConfig::load(options.config.as_deref())?;
     if let Some(root) = &options.root {
         config.root.clone_from(root);
     }
@@ -99,7 +99,7 @@ fn config(options: &GlobalOptions) -> EngineConfig {
         Some(args::CgroupManager::Cgroupfs) => CgroupManager::Cgroupfs,
         Some(args::CgroupManager::Systemd) => CgroupManager::Systemd,
     };
-    config
+    Ok(config)
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
             cgroup_manager: Some(args::CgroupManager::Systemd),
             ..GlobalOptions::default()
         };
-        let config = config(&options);
+        let config = config(&options).unwrap();
         assert_eq!(config.root.to_str(), Some("/x"));
         assert_eq!(config.runroot.to_str(), Some("/y"));
         assert_eq!(config.runtime, "runc");

@@ -33,8 +33,9 @@ fn main() -> ExitCode {
         Err(outcome) => return outcome.report().into(),
     };
     logging::start(cli.global.log_level);
-    let context = context::Context::new(&cli.global);
-    match commands::run(cli.command, &context) {
+    let done =
+        context::Context::new(&cli.global).and_then(|context| commands::run(cli.command, &context));
+    match done {
         Ok(code) => code.into(),
         // Whoever read our output has seen enough.
         Err(failure) if failure.is_silent() => (128 + 13).into(),

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use crate::config::EngineConfig;
 use crate::error::{
     EnvironmentError, FileError, FindError, ImageError, MonitorError, OpenError, RecordError,
-    RuntimeError,
 };
 use crate::lock::{ContainerLock, Wait};
 use crate::paths::Paths;
@@ -26,15 +25,6 @@ pub(crate) struct Core {
     pub(crate) images: Store,
     pub(crate) boot_id: String,
     monitor: OnceLock<PathBuf>,
-}
-
-/// Which runtime creates a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Runtime {
-    /// Our own, as a library.
-    Builtin,
-    /// A program.
-    Program(PathBuf),
 }
 
 impl Core {
@@ -124,41 +114,18 @@ impl Core {
         let program = self.config.cleanup_program.clone();
         let program = program.or_else(|| std::env::current_exe().ok());
         let Some(program) = program else { return Vec::new() };
-        vec![
+        let mut command: Vec<std::ffi::OsString> = vec![
             program.into(),
             "--root".into(),
             self.paths.root.clone().into(),
             "--runroot".into(),
             self.paths.runroot.clone().into(),
-            "container".into(),
-            "cleanup".into(),
-        ]
-    }
-
-    /// The runtime of a name: `builtin`, a configured name, a program in the usual places, a path.
-    pub(crate) fn runtime(&self, wanted: Option<&str>) -> Result<Runtime, RuntimeError> {
-        let name = wanted.unwrap_or(&self.config.runtime);
-        if matches!(name, "builtin" | "" | "berth-runtime") {
-            return Ok(Runtime::Builtin);
+        ];
+        if let Some(file) = &self.config.file {
+            command.extend(["--config".into(), file.clone().into()]);
         }
-        if let Some(path) = self.config.runtimes.get(name) {
-            return Ok(Runtime::Program(path.clone()));
-        }
-        if name.contains('/') {
-            let path = PathBuf::from(name);
-            return if path.is_file() {
-                Ok(Runtime::Program(path))
-            } else {
-                Err(RuntimeError::Unknown(name.to_owned()))
-            };
-        }
-        let usual = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-        usual
-            .iter()
-            .map(|directory| PathBuf::from(directory).join(name))
-            .find(|path| path.is_file())
-            .map(Runtime::Program)
-            .ok_or_else(|| RuntimeError::Unknown(name.to_owned()))
+        command.extend(["container".into(), "cleanup".into()]);
+        command
     }
 }
 

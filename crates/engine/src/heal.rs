@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use berth_cgroup::{Cgroup, Hierarchies, SavedCgroup, SavedDirectory};
 use berth_image::SnapshotDriver;
+use berth_monitor::protocol::RuntimeProgram;
 use berth_runtime::{ContainerId, DeleteMode};
 
 use crate::config::CgroupManager;
-use crate::core::{Core, Runtime};
+use crate::core::Core;
 use crate::error::{FileError, HealError, RootError, RuntimeError};
+use crate::handler::Runtime;
 use crate::paths::remove_all;
 use crate::plan::RootSource;
 use crate::records::{ContainerRecord, Outcome};
@@ -259,14 +261,15 @@ impl Core {
         }
     }
 
-    fn delete_foreign(&self, id: &str, program: &Path) -> Result<(), RuntimeError> {
-        let root = berth_monitor::client::runtime_root(&self.paths.runtime(), program);
+    fn delete_foreign(&self, id: &str, program: &RuntimeProgram) -> Result<(), RuntimeError> {
+        let root = berth_monitor::client::runtime_root(&self.paths.runtime(), &program.path);
         if !root.join(id).exists() {
             return Ok(());
         }
-        let output = std::process::Command::new(program)
+        let output = std::process::Command::new(&program.path)
             .arg("--root")
             .arg(&root)
+            .args(&program.options)
             .args(["delete", "--force", id])
             .stdin(std::process::Stdio::null())
             .output();
@@ -278,7 +281,7 @@ impl Core {
         Err(RuntimeError::Foreign {
             action: "delete",
             id: id.to_owned(),
-            program: program.to_owned(),
+            program: program.path.clone(),
             text,
         })
     }

@@ -53,6 +53,7 @@ impl Core {
             .to_owned(),
             snapshot_driver: "overlay".to_owned(),
             runtime: self.config.runtime.clone(),
+            runtimes: self.runtimes(),
             monitor: self.monitor_program().ok().cloned(),
             security,
             rootless: false,

@@ -14,11 +14,12 @@ use jiff::Timestamp;
 
 use crate::assemble::{self, Assembled, Context};
 use crate::config::CgroupManager;
-use crate::core::{Core, Runtime};
+use crate::core::Core;
 use crate::error::{
     CreateError, FileError, ImageError, MonitorError, RecordError, RequestError, RootError,
     StartError, StateError,
 };
+use crate::handler::Runtime;
 use crate::heal::snapshot_driver;
 use crate::hostfiles::{self, HostFiles};
 use crate::identity;
@@ -318,10 +319,7 @@ impl Core {
             id: record.id.clone(),
             directory: run.to_owned(),
             bundle: run.join("bundle"),
-            runtime: match self.runtime(request.runtime.as_deref())? {
-                Runtime::Builtin => wire::RuntimeChoice::Builtin,
-                Runtime::Program(path) => wire::RuntimeChoice::Path(path),
-            },
+            runtime: self.runtime(request.runtime.as_deref())?.into(),
             cgroup_driver: match self.config.cgroup_manager {
                 CgroupManager::Cgroupfs => wire::CgroupDriver::Cgroupfs,
                 CgroupManager::Systemd => wire::CgroupDriver::Systemd,

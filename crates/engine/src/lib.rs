@@ -20,6 +20,7 @@ pub mod error;
 mod events;
 mod exec;
 mod filter;
+mod handler;
 mod heal;
 mod hostfiles;
 mod identity;
@@ -54,6 +55,7 @@ pub use engine::{Engine, EventStream};
 pub use error::{EngineError, ErrorKind};
 pub use events::EventsOptions;
 pub use filter::{Filter, ListFilter};
+pub use handler::HandlerConfig;
 pub use logs::LogStream;
 pub use prune::PruneOptions;
 pub use request::{
@@ -61,3 +63,4 @@ pub use request::{
     StopOptions, Streams, TerminalSize, WaitCondition,
 };
 pub use signal::Signal;
+pub use view::RuntimeInfo;

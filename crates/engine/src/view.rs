@@ -272,6 +272,30 @@ pub struct Pruned {
     pub reclaimed: u64,
 }
 
+/// An OCI runtime, as it describes itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RuntimeInfo {
+    /// The name by which `--runtime` knows it.
+    pub name: String,
+    /// Whether it makes containers when nobody says.
+    pub is_default: bool,
+    /// The program; none for our own.
+    pub path: Option<PathBuf>,
+    /// The first line that it says of its version.
+    pub version: Option<String>,
+    /// What its `features` command says (features.md), if it has one.
+    pub features: Option<berth_spec::features::Features>,
+    /// Why it cannot be used.
+    pub problem: Option<String>,
+}
+
+impl RuntimeInfo {
+    /// Its features in a few words.
+    pub fn abilities(&self) -> Vec<String> {
+        self.features.as_ref().map(crate::handler::summary).unwrap_or_default()
+    }
+}
+
 /// What `info` gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
@@ -305,6 +329,8 @@ pub struct Info {
     pub snapshot_driver: String,
     /// The default runtime.
     pub runtime: String,
+    /// The runtimes that containers can be made with.
+    pub runtimes: Vec<RuntimeInfo>,
     /// The monitor program.
     pub monitor: Option<PathBuf>,
     /// `seccomp`, `apparmor`, `selinux` as far as they can be used.

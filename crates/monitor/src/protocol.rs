@@ -13,6 +13,7 @@
 //!
 //! This module knows bytes only: no sockets, no containers.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 mod codec;
@@ -84,8 +85,27 @@ impl Target {
 pub enum RuntimeChoice {
     /// berth's own runtime, as a library in the worker.
     Builtin,
-    /// The program at this path, executed with the command line that runc and crun share.
-    Path(PathBuf),
+    /// Another program, executed with the command line that runc and crun share.
+    Program(RuntimeProgram),
+}
+
+/// Another OCI runtime, and how it is called.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RuntimeProgram {
+    /// The program.
+    pub path: PathBuf,
+    /// Options of its own, before each command.
+    pub options: Vec<OsString>,
+    /// Whether its containers run under a kernel of their own (gVisor's `runsc`): the host sees
+    /// the sandbox and not their processes, so signals go by the runtime's `kill`.
+    pub sandboxed: bool,
+}
+
+impl RuntimeProgram {
+    /// A program that is called without options and makes ordinary containers.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), ..Self::default() }
+    }
 }
 
 /// How the runtime manages cgroups.

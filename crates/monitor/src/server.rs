@@ -98,6 +98,7 @@ enum Job {
     Exec(u32),
     Pause,
     Resume,
+    Signal,
 }
 
 /// The monitor.

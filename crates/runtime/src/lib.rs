@@ -12,6 +12,7 @@
 mod child;
 pub mod config;
 pub mod error;
+mod features;
 mod hooks;
 pub mod id;
 pub mod idmap;
@@ -34,6 +35,7 @@ pub use error::{
     CgroupOperationError, CgroupSetupError, CgroupUseError, CreateError, DeleteError, ErrorKind,
     ExecError, HookError, KillError, LookupError, SetupError, StartError,
 };
+pub use features::features;
 pub use id::{ContainerId, InvalidId, InvalidSignal, Signal};
 pub use options::{
     Console, CreateOptions, CreateUntil, Created, DeleteMode, ExecOptions, ExecPaused, Executed,

@@ -62,6 +62,9 @@ pub struct GlobalOptions {
         value_name = "DIRECTORY"
     )]
     pub runroot: Option<PathBuf>,
+    /// Configuration file, instead of /etc/berth/berth.toml
+    #[arg(long, global = true, env = "BERTH_CONFIG", hide_env_values = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// OCI runtime: "builtin", a name or a path
     #[arg(
         long,

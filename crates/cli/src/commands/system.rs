@@ -28,6 +28,7 @@ pub fn info(arguments: &args::Info, context: &Context) -> Result<u8, Failure> {
             "memory": human::memory(info.memory),
             "monitor": info.monitor,
             "ociRuntime": info.runtime,
+            "ociRuntimes": runtimes(&info.runtimes, &format),
             "os": info.operating_system,
             "rootless": info.rootless,
             "security": info.security,
@@ -48,6 +49,23 @@ pub fn info(arguments: &args::Info, context: &Context) -> Result<u8, Failure> {
     });
     output::print(&one(&format, &value)?)?;
     Ok(0)
+}
+
+/// The runtimes by name: in full for programs, in a few words for people.
+fn runtimes(runtimes: &[berth_engine::RuntimeInfo], format: &Format) -> Value {
+    let describe = |runtime: &berth_engine::RuntimeInfo| {
+        let features = match format {
+            Format::Default => json!(runtime.abilities()),
+            _ => json!(runtime.features),
+        };
+        json!({
+            "features": features,
+            "path": runtime.path,
+            "problem": runtime.problem,
+            "version": runtime.version,
+        })
+    };
+    runtimes.iter().map(|runtime| (runtime.name.clone(), describe(runtime))).collect()
 }
 
 /// `berth version`

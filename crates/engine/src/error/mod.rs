@@ -511,6 +511,14 @@ pub enum RuntimeError {
     /// No such runtime.
     #[error("no OCI runtime is called {0:?}")]
     Unknown(String),
+    /// A configured one is not installed.
+    #[error("the OCI runtime {name:?} is configured as {}, which is not there", program.display())]
+    Missing {
+        /// Its name.
+        name: String,
+        /// What was looked for.
+        program: PathBuf,
+    },
     /// Our own failed.
     #[error("cannot {action} container {}", short(id))]
     Builtin {
@@ -550,6 +558,7 @@ impl EngineError for RuntimeError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Unknown(_) => ErrorKind::Invalid,
+            Self::Missing { .. } => ErrorKind::Unavailable,
             Self::Builtin { .. } | Self::Foreign { .. } => ErrorKind::Internal,
         }
     }
@@ -558,12 +567,74 @@ impl EngineError for RuntimeError {
         match self {
             Self::Unknown(_) => {
                 vec![
-                    "use `builtin`, the name of an installed runtime such as runc, or a path"
+                    "use `builtin`, the name of an installed runtime such as runc, or a path; \
+                     `berth info` lists those that are known"
                         .into(),
                 ]
             }
+            Self::Missing { .. } => {
+                vec!["install it, or correct `path` in berth.toml".into()]
+            }
             _ => Vec::new(),
         }
+    }
+}
+
+/// The configuration file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It says what cannot be understood.
+    #[error("{}, line {line}: {problem}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A runtime is configured in a way that cannot be.
+    #[error("{}: runtimes.{name}: {problem}", path.display())]
+    Runtime {
+        /// The file.
+        path: PathBuf,
+        /// The runtime's name.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl ConfigError {
+    pub(crate) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        Self::Syntax {
+            path: path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            problem: error.message().replace('\n', "; "),
+        }
+    }
+}
+
+impl EngineError for ConfigError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { source, .. } => io_kind(source),
+            Self::Syntax { .. } | Self::Runtime { .. } => ErrorKind::Invalid,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        vec!["`--config` and BERTH_CONFIG name another file".to_owned()]
     }
 }
 

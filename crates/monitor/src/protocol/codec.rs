@@ -1,6 +1,6 @@
 //! Reading and writing the fields of a frame, every length checked.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use super::wire::{os_from_bytes, os_to_bytes, value};
@@ -8,6 +8,8 @@ use super::{DecodeError, MAX_NAME, Streams, Target, TerminalSize};
 
 /// The longest path that a frame may carry (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
+/// The most strings that a list may have, which is what its length field can say.
+const MAX_LIST: usize = u8::MAX as usize;
 
 /// Builds a frame.
 pub(super) struct Writer(Vec<u8>);
@@ -72,6 +74,16 @@ impl Writer {
 
     pub(super) fn os(&mut self, text: &OsStr) -> &mut Self {
         self.bytes(os_to_bytes(text))
+    }
+
+    /// Strings with their number before them.
+    pub(super) fn list(&mut self, texts: &[OsString]) -> &mut Self {
+        let count = texts.len().min(MAX_LIST);
+        self.u8(count as u8);
+        for text in texts.iter().take(count) {
+            self.os(text);
+        }
+        self
     }
 
     pub(super) fn target(&mut self, target: &Target) -> &mut Self {
@@ -188,6 +200,18 @@ impl<'f> Reader<'f> {
             return Err(DecodeError::Text(field));
         }
         Ok(os_from_bytes(bytes).into())
+    }
+
+    pub(super) fn list(&mut self, field: &'static str) -> Result<Vec<OsString>, DecodeError> {
+        (0..self.u8(field)?)
+            .map(|_| {
+                let bytes = self.bytes(field)?;
+                if bytes.contains(&0) {
+                    return Err(DecodeError::Text(field));
+                }
+                Ok(os_from_bytes(bytes))
+            })
+            .collect()
     }
 
     pub(super) fn target(&mut self) -> Result<Target, DecodeError> {

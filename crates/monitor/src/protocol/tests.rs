@@ -10,7 +10,11 @@ fn create() -> CreateRequest {
         id: "c1".into(),
         directory: "/run/c1".into(),
         bundle: "/run/c1/bundle".into(),
-        runtime: RuntimeChoice::Path("/usr/sbin/runc".into()),
+        runtime: RuntimeChoice::Program(RuntimeProgram {
+            path: "/usr/sbin/runc".into(),
+            options: vec!["--debug".into(), "--platform=systrap".into()],
+            sandboxed: true,
+        }),
         cgroup_driver: CgroupDriver::Systemd,
         log: LogConfig::Path { path: "/var/log/c1".into(), max_size: 10, max_files: 3 },
         terminal: true,

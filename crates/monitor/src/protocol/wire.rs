@@ -204,7 +204,9 @@ fn encode_create<'w>(w: &'w mut Writer, create: &CreateRequest) -> &'w mut Write
     w.text(&create.id).os(create.directory.as_os_str()).os(create.bundle.as_os_str());
     match &create.runtime {
         RuntimeChoice::Builtin => w.u8(0),
-        RuntimeChoice::Path(path) => w.u8(1).os(path.as_os_str()),
+        RuntimeChoice::Program(program) => {
+            w.u8(1).os(program.path.as_os_str()).list(&program.options).bool(program.sandboxed)
+        }
     };
     w.u8(create.cgroup_driver as u8);
     match &create.log {
@@ -236,7 +238,11 @@ fn decode_create(r: &mut Reader<'_>) -> Result<CreateRequest, DecodeError> {
         bundle: r.path("bundle")?,
         runtime: match r.u8("runtime")? {
             0 => RuntimeChoice::Builtin,
-            1 => RuntimeChoice::Path(r.path("runtime")?),
+            1 => RuntimeChoice::Program(RuntimeProgram {
+                path: r.path("runtime")?,
+                options: r.list("runtime options")?,
+                sandboxed: r.bool("sandboxed")?,
+            }),
             other => return Err(value("runtime", other)),
         },
         cgroup_driver: match r.u8("cgroup_driver")? {

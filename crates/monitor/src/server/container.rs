@@ -8,7 +8,9 @@ use super::log::{Log, Stream};
 use super::record::Record;
 use super::stdio::{Output, Stdio, Taken};
 use super::worker::oom::{self, OomFiles};
-use crate::protocol::{self, CreateRequest, DataKind, Exit, Reply, SlowClient, Streams, Target};
+use crate::protocol::{
+    self, CreateRequest, DataKind, Exit, Reply, RuntimeChoice, SlowClient, Streams, Target,
+};
 use crate::status::State;
 
 /// How much output is read at once.
@@ -255,6 +257,11 @@ pub(super) struct Container {
 }
 
 impl Container {
+    /// Whether its processes are the host's only as one sandbox.
+    pub(super) fn is_sandboxed(&self) -> bool {
+        matches!(&self.request.runtime, RuntimeChoice::Program(program) if program.sandboxed)
+    }
+
     /// Looks at the count of kills. True when there are more than before.
     pub(super) fn notice_oom(&mut self) -> bool {
         let Some(files) = &self.oom else { return false };

@@ -106,12 +106,14 @@ impl Monitor {
     }
 
     fn task_done(&mut self, job: Job, container: u32, requester: Option<(u32, u32)>) {
-        let (phase, event) = match job {
-            Job::Pause => (Phase::Paused, EventKind::Paused),
-            Job::Resume => (Phase::Running, EventKind::Resumed),
+        let change = match job {
+            Job::Pause => Some((Phase::Paused, EventKind::Paused)),
+            Job::Resume => Some((Phase::Running, EventKind::Resumed)),
+            Job::Signal => None,
             _ => return,
         };
-        if let Some(container) = self.containers.iter_mut().find(|c| c.key == container)
+        if let Some((phase, event)) = change
+            && let Some(container) = self.containers.iter_mut().find(|c| c.key == container)
             && container.phase.is_alive()
         {
             container.phase = phase;
@@ -236,7 +238,7 @@ impl Monitor {
         // What it kept back from being reaped may be reaped now.
         self.reap = true;
         if let Some(container) = self.containers.iter_mut().find(|c| c.key == work.container)
-            && !matches!(work.job, Job::Exec(_))
+            && !matches!(work.job, Job::Exec(_) | Job::Signal)
             && !work.done
         {
             container.busy = false;
@@ -267,7 +269,7 @@ impl Monitor {
             }
             Job::Recreate => self.restart_failed(work.container, text),
             Job::Exec(session) => self.sessions.retain(|known| known.key != session),
-            Job::Start | Job::Pause | Job::Resume => {}
+            Job::Start | Job::Pause | Job::Resume | Job::Signal => {}
         }
     }
 

@@ -112,7 +112,7 @@ impl Monitor {
                 self.channel(&target)?.stdio.close_stdin();
                 DONE
             }
-            Request::Signal { target, signal } => self.signal(&target, signal),
+            Request::Signal { target, signal } => self.signal(&target, signal, (client, number)),
             Request::NoRestart { id } => self.no_restart(&id),
             Request::ReopenLog { id } => self.reopen_log(&id),
             Request::CleanupDone { id } => self.cleanup_done(&id),
@@ -360,8 +360,14 @@ impl Monitor {
         settle(&mut self.clients, target, taken);
     }
 
-    fn signal(&mut self, target: &Target, signal: i32) -> Answer {
+    fn signal(&mut self, target: &Target, signal: i32, requester: (u32, u32)) -> Answer {
         let container = self.container(&target.container)?;
+        // What the host can do to a sandbox is to kill it, or to look whether it is there.
+        let is_for_inside = !matches!(signal, 0 | libc::SIGKILL);
+        if container.is_sandboxed() && target.exec.is_none() && is_for_inside {
+            let key = container.key;
+            return self.signal_inside(key, signal, requester);
+        }
         let process = match &target.exec {
             None if container.phase.is_alive() => container.process.as_ref(),
             None => None,
@@ -383,6 +389,19 @@ impl Monitor {
             },
             |()| DONE,
         )
+    }
+
+    /// Has the runtime deliver a signal. Nothing waits for it but who asked.
+    fn signal_inside(&mut self, key: u32, signal: i32, requester: (u32, u32)) -> Answer {
+        let Some(container) = self.containers.iter().find(|c| c.key == key) else { return LATER };
+        if !container.phase.is_alive() {
+            let text = format!("{} is not running", container.request.id);
+            return refuse(ErrorKind::State, text);
+        }
+        let handle = worker::spawn(self.context(container), Task::Signal(signal), None)
+            .map_err(cannot_fork)?;
+        self.workers.push(Work::new(handle, Job::Signal, key, Some(requester)));
+        LATER
     }
 
     fn no_restart(&mut self, id: &str) -> Answer {

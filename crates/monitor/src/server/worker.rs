@@ -35,6 +35,8 @@ pub(super) enum Task<'a> {
     Pause,
     /// Thaw it.
     Resume,
+    /// Send its first process a signal, by a runtime that alone can.
+    Signal(i32),
 }
 
 /// What follows a creation.
@@ -150,7 +152,7 @@ fn work(context: Context<'_>, task: Task<'_>, reports: &OwnedFd) {
     let mut send = |report: Report| report::send(reports.as_fd(), &report);
     let result = match &context.container.runtime {
         RuntimeChoice::Builtin => builtin::run(context, task, &mut send),
-        RuntimeChoice::Path(program) => foreign::run(program, context, task, &mut send),
+        RuntimeChoice::Program(program) => foreign::run(program, context, task, &mut send),
     };
     send(match result {
         Ok(()) => Report::Done,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use berth_monitor::client::{self, Connection, LaunchOptions, Lifetime, Received};
 use berth_monitor::protocol::{
     CgroupDriver, CleanupBy, CreateRequest, Exit, LogConfig, Reply, Request, RestartPolicy,
-    RuntimeChoice, SlowClient, StdinMode, Streams, Target,
+    RuntimeChoice, RuntimeProgram, SlowClient, StdinMode, Streams, Target,
 };
 use berth_monitor::status::{self, State, Status};
 use tempfile::TempDir;
@@ -51,7 +51,7 @@ impl Sandbox {
                 let path =
                     ["/usr/sbin/runc", "/usr/bin/runc"].into_iter().find(|p| Path::new(p).exists());
                 let Some(path) = path else { return skip("runc is not installed") };
-                RuntimeChoice::Path(path.into())
+                RuntimeChoice::Program(RuntimeProgram::new(path))
             }
         };
         let base = if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
@@ -171,9 +171,9 @@ impl Drop for Sandbox {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
             match &self.runtime {
-                RuntimeChoice::Path(program) => {
-                    let root = client::runtime_root(&self.path("runtime"), program);
-                    let _ = Command::new(program)
+                RuntimeChoice::Program(RuntimeProgram { path, .. }) => {
+                    let root = client::runtime_root(&self.path("runtime"), path);
+                    let _ = Command::new(path)
                         .arg("--root")
                         .arg(root)
                         .args(["delete", "--force", id])

@@ -3,7 +3,6 @@
 mod arguments;
 mod default_spec;
 mod exec;
-mod features;
 mod foreground;
 mod inspect;
 mod log;
@@ -65,7 +64,7 @@ fn dispatch(globals: &Globals, command: Command, log: &Log) -> Result<ExitCode, 
         Command::Update { id, resources } => runtime.update(&id, &resources)?,
         Command::Events { id } => inspect::statistics(&runtime, &id)?,
         Command::Spec { bundle, rootless } => default_spec::write(bundle.as_deref(), rootless)?,
-        Command::Features => inspect::print_json(&features::features())?,
+        Command::Features => inspect::print_json(&berth_runtime::features())?,
     }
     Ok(ExitCode::SUCCESS)
 }

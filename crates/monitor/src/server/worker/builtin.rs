@@ -56,6 +56,8 @@ pub(super) fn run(
         Task::Exec(exec) => execute(&runtime, id, exec, send),
         Task::Pause => runtime.pause(&id).map_err(|error| Failure::of(error.kind(), &error)),
         Task::Resume => runtime.resume(&id).map_err(|error| Failure::of(error.kind(), &error)),
+        // The monitor signals processes that the host sees itself.
+        Task::Signal(_) => Err(Failure::other("the container is not sandboxed")),
     }
 }
 

@@ -17,19 +17,19 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::report::Report;
 use super::{Context, Failure, Next, Task};
-use crate::protocol::{CgroupDriver, ErrorKind, ExecRequest};
+use crate::protocol::{CgroupDriver, ErrorKind, ExecRequest, RuntimeProgram};
 use crate::{client, sys};
 
 /// How the runtime is called.
 struct Runtime<'a> {
-    program: &'a Path,
+    program: &'a RuntimeProgram,
     root: PathBuf,
     log: PathBuf,
     context: Context<'a>,
 }
 
 pub(super) fn run(
-    program: &Path,
+    program: &RuntimeProgram,
     context: Context<'_>,
     task: Task<'_>,
     send: &mut dyn FnMut(Report),
@@ -39,7 +39,7 @@ pub(super) fn run(
         Task::Exec(exec) => format!("runtime-{}.log", exec.session),
         _ => "runtime.log".to_owned(),
     };
-    let root = client::runtime_root(context.runtime_root, program);
+    let root = client::runtime_root(context.runtime_root, &program.path);
     let runtime = Runtime { program, root, log: directory.join(name), context };
     let id = context.container.id.as_str();
     match task {
@@ -56,22 +56,24 @@ pub(super) fn run(
         Task::Exec(exec) => runtime.execute(exec, send),
         Task::Pause => runtime.command(&["pause", id]),
         Task::Resume => runtime.command(&["resume", id]),
+        Task::Signal(signal) => runtime.command(&["kill", id, &signal.to_string()]),
     }
 }
 
 impl Runtime<'_> {
     fn base(&self) -> Command {
-        let mut command = Command::new(self.program);
+        let mut command = Command::new(&self.program.path);
         command.arg("--root").arg(&self.root);
         command.arg("--log").arg(&self.log).args(["--log-format", "json"]);
         if self.context.container.cgroup_driver == CgroupDriver::Systemd {
             command.arg("--systemd-cgroup");
         }
+        command.args(&self.program.options);
         command
     }
 
     fn failure(&self, what: &str, error: &dyn std::fmt::Display) -> Failure {
-        Failure::other(format!("cannot {what} {}: {error}", self.program.display()))
+        Failure::other(format!("cannot {what} {}: {error}", self.program.path.display()))
     }
 
     /// A call that makes no process of the container.
@@ -168,7 +170,7 @@ impl Runtime<'_> {
         if wants_terminal && terminal.is_none() {
             return Err(Failure::other(format!(
                 "{} sent no terminal over the console socket",
-                self.program.display()
+                self.program.path.display()
             )));
         }
         let text = std::fs::read_to_string(pid_file).map_err(|error| {
@@ -215,7 +217,7 @@ impl Runtime<'_> {
         } else {
             ErrorKind::Other
         };
-        Failure { kind, text: format!("{}: {text}", self.program.display()) }
+        Failure { kind, text: format!("{}: {text}", self.program.path.display()) }
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use berth_runtime::supported;
 use berth_spec::features::{
     CgroupFeatures, Enabled, Features, LinuxFeatures, MemoryPolicyFeatures, MountExtensions,
 };
 use berth_spec::runtime::LinuxNamespaceType;
 
-/// The features document.
-pub(crate) fn features() -> Features {
+use crate::supported;
+
+/// The features document of this runtime.
+pub fn features() -> Features {
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     let annotation = "org.opencontainers.runtime-spec.features.berth.version";
     Features {
