@@ -122,7 +122,9 @@ fn a_container_outlives_its_monitor_and_is_adopted() {
     eventually("the next command sees it running", || {
         scratch.inspect(&id)["State"]["Running"] == true
     });
+    // A command that came while the killed one was still ending saw nothing to take over.
     eventually("another monitor has it", || {
+        scratch.inspect(&id);
         let file = scratch.runroot().join("containers").join(&id).join("monitor.pid");
         std::fs::read_to_string(file)
             .is_ok_and(|text| text.trim() != monitor.as_raw_nonzero().to_string())

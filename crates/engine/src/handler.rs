@@ -27,6 +27,10 @@ const DIRECTORIES: [&str; 6] =
 const WELL_KNOWN: [&str; 4] = ["crun", "runc", "runsc", "youki"];
 /// Programs whose containers run under a kernel of their own.
 const SANDBOXES: [&str; 2] = ["runsc", "kata-runtime"];
+/// What runsc is told unless its `arguments` say otherwise: what a container writes goes to its
+/// writable layer. Its own overlay would hide that from `cp`, lose it at the end, and leave a file
+/// behind over which the container does not start again.
+const RUNSC_OVERLAY: &str = "--overlay2=none";
 /// How long a runtime may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most that is read of what it says.
@@ -82,11 +86,13 @@ impl EngineConfig {
             Some(_) => RuntimeError::Missing { name: name.to_owned(), program: named.clone() },
         })?;
         let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        Ok(Runtime::Program(RuntimeProgram {
-            sandboxed: settings.sandboxed.unwrap_or_else(|| SANDBOXES.contains(&file)),
-            options: settings.arguments.into_iter().map(Into::into).collect(),
-            path,
-        }))
+        let sandboxed = settings.sandboxed.unwrap_or_else(|| SANDBOXES.contains(&file));
+        let mut arguments = settings.arguments;
+        if file == "runsc" && !arguments.iter().any(|argument| argument.contains("-overlay2")) {
+            arguments.push(RUNSC_OVERLAY.to_owned());
+        }
+        let options = arguments.into_iter().map(Into::into).collect();
+        Ok(Runtime::Program(RuntimeProgram { path, options, sandboxed }))
     }
 }
 

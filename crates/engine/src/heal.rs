@@ -230,7 +230,13 @@ impl Core {
     /// Deletes the runtime's state of a container, its processes and its cgroup.
     pub(crate) fn delete_runtime_state(&self, record: &ContainerRecord) -> Result<(), HealError> {
         let id = record.id.as_str();
-        match self.runtime(record.details.request.runtime.as_deref())? {
+        let runtime = match self.runtime(record.details.request.runtime.as_deref()) {
+            Ok(runtime) => runtime,
+            // Its name may have left the configuration; what it knew of the container may have not.
+            Err(_) if !self.is_known_to_a_program(id) => return self.forget_cgroups(record),
+            Err(error) => return Err(error.into()),
+        };
+        match runtime {
             Runtime::Builtin => {
                 let is_known = self.paths.runtime().join(id).join("state.json").exists();
                 let name = ContainerId::new(id)
@@ -245,6 +251,12 @@ impl Core {
             }
             Runtime::Program(program) => self.delete_foreign(id, &program)?,
         }
+        self.forget_cgroups(record)
+    }
+
+    /// Removes the cgroups of a container and of its monitor that nobody accounts for.
+    fn forget_cgroups(&self, record: &ContainerRecord) -> Result<(), HealError> {
+        let id = record.id.as_str();
         self.remove_cgroup(record)?;
         // A monitor removes its own scope when it ends, unless it was killed.
         berth_cgroup::scope::remove(id)
@@ -261,9 +273,20 @@ impl Core {
         }
     }
 
+    /// Whether any program that is not our runtime keeps state of a container.
+    fn is_known_to_a_program(&self, id: &str) -> bool {
+        let own = self.paths.runtime();
+        let entries = own.parent().map(std::fs::read_dir);
+        let roots = entries.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
+        roots.filter(|root| *root != own && root.is_dir()).any(|root| {
+            let name = root.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("runtime-") && keeps_state_of(&root, id)
+        })
+    }
+
     fn delete_foreign(&self, id: &str, program: &RuntimeProgram) -> Result<(), RuntimeError> {
         let root = berth_monitor::client::runtime_root(&self.paths.runtime(), &program.path);
-        if !root.join(id).exists() {
+        if !keeps_state_of(&root, id) {
             return Ok(());
         }
         let output = std::process::Command::new(&program.path)
@@ -274,7 +297,7 @@ impl Core {
             .stdin(std::process::Stdio::null())
             .output();
         let text = match output {
-            Ok(output) if output.status.success() || !root.join(id).exists() => return Ok(()),
+            Ok(output) if output.status.success() || !keeps_state_of(&root, id) => return Ok(()),
             Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             Err(error) => error.to_string(),
         };
@@ -384,4 +407,11 @@ pub(crate) fn directories(hierarchies: &Hierarchies, path: &Path) -> Vec<SavedDi
 pub(crate) fn snapshot_driver(id: &str, name: &str) -> Result<Box<dyn SnapshotDriver>, RootError> {
     let unknown = || RootError::Driver { id: id.to_owned(), driver: name.to_owned() };
     berth_image::snapshot::driver(name).ok_or_else(unknown)
+}
+
+/// Whether a runtime's state directory holds anything of a container: runc and crun keep a directory
+/// of its name, runsc files whose names have it in them.
+fn keeps_state_of(root: &Path, id: &str) -> bool {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name().to_string_lossy().contains(id))
 }
