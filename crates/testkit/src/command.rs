@@ -112,7 +112,7 @@ fn wait(child: &mut Child, limit: Duration, shown: &str) -> i32 {
 /// Calls `condition` until it holds; panics with `what` after ten seconds.
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !condition() {
         assert!(Instant::now() < deadline, "never happened: {what}");
         thread::sleep(Duration::from_millis(10));

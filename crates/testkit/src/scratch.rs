@@ -92,7 +92,7 @@ impl Scratch {
         self.berth(&["rm", "--force", "--all", "--time", "0"]).success();
         assert_eq!(self.ids(), Vec::<String>::new(), "containers are left");
         // A monitor ends a moment after its container is gone.
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let left = self.leaks();
             if left.is_empty() {
