@@ -12,9 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::create;
 use crate::directory::{Directory, children};
-use crate::error::{AttachError, CreateError, FileError, JoinError, OpenError, ProcessesError};
+use crate::error::{
+    ApplyError, AttachError, CreateError, FileError, JoinError, OpenError, ProcessesError,
+};
 use crate::hierarchy::{Hierarchies, HierarchyKind, Layout};
 use crate::systemd::unit::Unit;
+use crate::systemd::{manager, properties};
 
 /// Who makes the directories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +36,8 @@ pub enum Driver {
 pub struct Owner {
     /// User on the host.
     pub uid: u32,
-    /// Group on the host.
-    pub gid: u32,
+    /// Group on the host; `None` leaves it as it is.
+    pub gid: Option<u32>,
 }
 
 /// How the process that uses a [`Joiner`] gets into the v2 hierarchy.
@@ -96,8 +99,8 @@ impl Cgroup {
     /// hierarchy's mount point, a relative one below the group of this process (v2: beside it,
     /// since a group of v2 cannot have both processes and limited children). With
     /// [`Driver::Systemd`] it is `SLICE:PREFIX:NAME`; since a scope cannot be without a process,
-    /// nothing is made before [`Cgroup::add_process`] is called for the first time, limits that
-    /// are applied before wait for it, and [`Cgroup::directory`] is `None` until then.
+    /// nothing is made before [`Cgroup::add_process`] is called for the first time, but it is seen
+    /// to that systemd is there and has no such unit. Limits that are applied before wait for it, and [`Cgroup::directory`] is `None` until then.
     pub fn create(
         hierarchies: &Hierarchies,
         path: &Path,
@@ -117,18 +120,19 @@ impl Cgroup {
                     fresh: Cell::new(created.fresh),
                 })
             }
-            Driver::Systemd => Ok(Self {
-                layout,
-                driver,
-                unit: Some(Unit::parse(path)?),
-                directories: OnceCell::new(),
-                pending: RefCell::new(Some(Pending {
-                    hierarchies: hierarchies.clone(),
-                    owner,
-                    resources: None,
-                })),
-                fresh: Cell::new(true),
-            }),
+            Driver::Systemd => {
+                let unit = Unit::parse(path)?;
+                unit.reserve()?;
+                let hierarchies = hierarchies.clone();
+                Ok(Self {
+                    layout,
+                    driver,
+                    unit: Some(unit),
+                    directories: OnceCell::new(),
+                    pending: RefCell::new(Some(Pending { hierarchies, owner, resources: None })),
+                    fresh: Cell::new(true),
+                })
+            }
         }
     }
 
@@ -199,7 +203,9 @@ impl Cgroup {
         let raw = pid.as_raw_nonzero().get();
         let Some(unit) = &self.unit else { return Ok(()) };
         let Pending { hierarchies, owner, resources } = &pending;
-        match unit.start(hierarchies, raw, *owner, resources.as_ref()) {
+        let context =
+            properties::Context { layout: self.layout, users: manager::is_users(), group: None };
+        match unit.start(hierarchies, context, raw, *owner, resources.as_ref()) {
             Ok(directories) => {
                 // The cell is empty as long as `pending` was there.
                 let _ = self.directories.set(directories);
@@ -217,15 +223,25 @@ impl Cgroup {
         }
     }
 
-    /// Keeps limits for a scope that has no process yet; `false` when it is there already.
-    pub(crate) fn postpone(&self, resources: &LinuxResources) -> bool {
-        match self.pending.borrow_mut().as_mut() {
-            Some(pending) => {
-                pending.resources = Some(resources.clone());
-                true
-            }
-            None => false,
-        }
+    /// Keeps limits for a scope that has no process yet; `false` when it is there already. What
+    /// systemd could not be told is refused now.
+    pub(crate) fn postpone(&self, resources: &LinuxResources) -> Result<bool, ApplyError> {
+        let mut pending = self.pending.borrow_mut();
+        let Some(pending) = pending.as_mut() else { return Ok(false) };
+        properties::of(self.context(), resources)?;
+        pending.resources = Some(resources.clone());
+        Ok(true)
+    }
+
+    /// What the properties of its unit depend on.
+    pub(crate) fn context(&self) -> properties::Context<'_> {
+        let users = manager::is_users();
+        properties::Context { layout: self.layout, users, group: self.unified() }
+    }
+
+    /// Whether there is a unit that is this group's: not before its first process.
+    pub(crate) fn is_started(&self) -> bool {
+        self.pending.borrow().is_none()
     }
 
     /// Opens what a new process needs to join by itself, see the crate's documentation.

@@ -8,9 +8,11 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, mkdir};
 use rustix::io::Errno;
 
+use crate::FreezerState;
 use crate::cgroup::Owner;
 use crate::directory::{Directory, is_absent};
 use crate::error::{CreateError, FileError};
+use crate::freezer;
 use crate::hierarchy::{Hierarchies, HierarchyKind, HierarchyMount, Layout};
 use crate::systemd::unit::is_systemds;
 
@@ -134,6 +136,10 @@ fn one(
         Err(Errno::EXIST) => unused(&directory)?,
         Err(e) => return Err(FileError::Create { path, source: e.into() }.into()),
     }
+    // What lies directly below the root has nothing to inherit that would keep a process out.
+    if below.components().nth(1).is_some() {
+        usable(&directory)?;
+    }
     match &mount.kind {
         HierarchyKind::Unified if layout == Layout::V2 => {
             enable_controllers(&mount.mount_point, below)?;
@@ -179,21 +185,39 @@ fn ancestors(
     Ok(())
 }
 
-/// An existing directory is taken over when nobody is in it, as it is but not frozen: what was
-/// left so would freeze the next container too.
+/// An existing directory is taken over when nobody is in it and it is not frozen: whoever froze it
+/// does not expect a new container to stop before its first step.
 fn unused(directory: &Directory) -> Result<(), CreateError> {
     if let Some(&process) = directory.processes()?.first() {
         return Err(CreateError::Occupied { path: directory.path.clone(), process });
     }
-    let (file, thawed) = match &directory.kind {
-        HierarchyKind::Unified => ("cgroup.freeze", "0"),
-        kind if kind.has("freezer") => ("freezer.state", "THAWED"),
-        _ => return Ok(()),
-    };
-    match directory.write(file, thawed) {
-        Err(error) if !is_absent(&error) => Err(error.into()),
-        _ => Ok(()),
+    thawed(directory)
+}
+
+fn thawed(directory: &Directory) -> Result<(), CreateError> {
+    if directory.kind != HierarchyKind::Unified && !directory.kind.has("freezer") {
+        return Ok(());
     }
+    match freezer::state(directory) {
+        Ok(FreezerState::Thawed) => Ok(()),
+        Ok(_) => Err(CreateError::Frozen { path: directory.path.clone() }),
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A group shares its ancestors' fate: below a frozen one its first process would never run, and
+/// one below a group with processes that hands controllers down takes none at all (cgroup-v2.rst,
+/// "Threads"). The latter can still be a part of that group's threads; what limits whole processes
+/// is then missing, which is told by name when such a limit is applied.
+fn usable(directory: &Directory) -> Result<(), CreateError> {
+    thawed(directory)?;
+    if directory.kind == HierarchyKind::Unified
+        && directory.read_optional("cgroup.type")?.is_some_and(|t| t.trim() == "domain invalid")
+    {
+        directory.write("cgroup.type", "threaded")?;
+    }
+    Ok(())
 }
 
 /// A v1 cpuset starts without CPUs and nodes and takes no process until it has some: those of its
@@ -277,7 +301,7 @@ fn delegate(directory: &Directory, owner: Owner) -> Result<(), FileError> {
         HierarchyKind::Named(_) => vec!["cgroup.procs".to_owned(), "tasks".to_owned()],
         HierarchyKind::Controllers(_) => return Ok(()),
     };
-    let give = |path: PathBuf| match chown(&path, Some(owner.uid), Some(owner.gid)) {
+    let give = |path: PathBuf| match chown(&path, Some(owner.uid), owner.gid) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(FileError::Owner { path, source })
         }

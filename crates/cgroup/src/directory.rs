@@ -132,7 +132,10 @@ fn collect(path: &Path, found: &mut Vec<i32>) -> Result<(), FileError> {
         Ok(text) => text,
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => return Ok(()),
         // A threaded group of version 2 lists its processes in its domain alone.
-        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => String::new(),
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            found.extend(threads_processes(path));
+            String::new()
+        }
         Err(source) => return Err(FileError::Read { path: procs, source }),
     };
     // Processes of other PID namespaces read as 0.
@@ -141,6 +144,17 @@ fn collect(path: &Path, found: &mut Vec<i32>) -> Result<(), FileError> {
         collect(&child, found)?;
     }
     Ok(())
+}
+
+/// The processes that the threads of a threaded group belong to.
+#[cold]
+fn threads_processes(path: &Path) -> Vec<i32> {
+    let threads = std::fs::read_to_string(path.join("cgroup.threads")).unwrap_or_default();
+    let process = |thread: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+        status.lines().find_map(|l| l.strip_prefix("Tgid:")?.trim().parse().ok())
+    };
+    threads.lines().filter_map(process).collect()
 }
 
 /// The groups directly below.

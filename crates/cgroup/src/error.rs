@@ -186,6 +186,23 @@ pub enum CreateError {
         /// One of its processes.
         process: i32,
     },
+    /// The control group, or one above it, is frozen.
+    #[error("the control group {} is frozen", path.display())]
+    Frozen {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// The scope is another's.
+    #[error("the scope {unit} exists already and is {state}")]
+    UnitExists {
+        /// The unit.
+        unit: String,
+        /// systemd's word, such as `active`.
+        state: String,
+    },
+    /// systemd was asked for and is not there.
+    #[error("the systemd driver was asked for, but systemd cannot be reached")]
+    NoSystemd(#[source] SystemdError),
     /// systemd was asked for and refused.
     #[error("systemd did not create the scope {unit}")]
     Systemd {
@@ -203,7 +220,10 @@ impl CreateError {
         match self {
             Self::InvalidPath { .. } => ErrorKind::Invalid,
             Self::File(error) => error.kind(),
-            Self::Occupied { .. } => ErrorKind::Exists,
+            Self::Occupied { .. } | Self::Frozen { .. } | Self::UnitExists { .. } => {
+                ErrorKind::Exists
+            }
+            Self::NoSystemd(_) => ErrorKind::Unsupported,
             Self::Systemd { .. } => ErrorKind::Other,
         }
     }
@@ -214,7 +234,14 @@ impl CreateError {
             Self::InvalidPath { .. } => {
                 Some("give an absolute path such as /berth/NAME, or SLICE:PREFIX:NAME with systemd")
             }
-            Self::Occupied { .. } => Some("give each container a linux.cgroupsPath of its own"),
+            Self::Occupied { .. } | Self::UnitExists { .. } => {
+                Some("give each container a linux.cgroupsPath of its own")
+            }
+            Self::Frozen { .. } => Some("thaw it, or remove it when nothing needs it"),
+            Self::NoSystemd(_) => Some(
+                "leave --systemd-cgroup out; without privileges, log in so that there is a user \
+                 manager (XDG_RUNTIME_DIR)",
+            ),
             Self::File(error) if error.kind() == ErrorKind::Permission => Some(PERMISSION_HINT),
             Self::File(_) => None,
             Self::Systemd { .. } => Some("systemctl status, or leave --systemd-cgroup out"),

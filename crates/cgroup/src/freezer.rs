@@ -78,7 +78,7 @@ fn ask(directory: &Directory, wanted: FreezerState) -> Result<(), FileError> {
     }
 }
 
-fn state(directory: &Directory) -> Result<FreezerState, FileError> {
+pub(crate) fn state(directory: &Directory) -> Result<FreezerState, FileError> {
     if directory.kind != HierarchyKind::Unified {
         let text = directory.read("freezer.state")?;
         return match text.trim() {

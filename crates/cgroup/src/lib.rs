@@ -29,6 +29,7 @@ mod error;
 mod freezer;
 mod hierarchy;
 mod kill;
+mod namespace;
 mod oom;
 mod remove;
 pub mod scope;

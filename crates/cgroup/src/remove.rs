@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cgroup::Cgroup;
 use crate::directory::{Directory, children};
 use crate::error::RemoveError;
+use crate::systemd::SystemdError;
 
 /// How long a busy directory is tried again: its last process may be dying.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -18,12 +19,18 @@ impl Cgroup {
     /// Processes are not killed: see [`Cgroup::kill_all`].
     pub fn remove(&self) -> Result<(), RemoveError> {
         let mut errors = Vec::new();
-        if let Some(unit) = &self.unit
-            && let Err(source) = unit.stop()
-        {
-            errors.push(RemoveError::Systemd { unit: unit.name.clone(), source });
-        }
+        // A unit that was not started with a process of ours may be anybody's.
+        let unit = self.unit.as_ref().filter(|_| self.is_started());
+        let stopped = unit.map(|unit| (unit, unit.stop()));
         errors.extend(remove_all(self.directories(), PATIENCE));
+        match stopped {
+            // Without systemd there is no unit either, once the directories are gone.
+            Some((_, Err(SystemdError::Connect { .. }))) if errors.is_empty() => {}
+            Some((unit, Err(source))) => {
+                errors.push(RemoveError::Systemd { unit: unit.name.clone(), source });
+            }
+            Some((_, Ok(()))) | None => {}
+        }
         match errors.len() {
             0 => Ok(()),
             1 => errors.pop().map_or(Ok(()), Err),

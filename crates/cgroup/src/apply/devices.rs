@@ -13,6 +13,7 @@ use super::device_program;
 use super::set::{Files, explain, invalid};
 use crate::directory::Directory;
 use crate::error::ApplyError;
+use crate::namespace::is_rootless;
 use crate::sys;
 
 /// What is done with a device node, as the kernel's v2 constants have it.
@@ -26,7 +27,7 @@ pub(super) const ALL: u8 = MKNOD | READ | WRITE;
 
 /// Block or character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum NodeType {
+pub(crate) enum NodeType {
     /// Block.
     Block,
     /// Character.
@@ -35,23 +36,23 @@ pub(super) enum NodeType {
 
 /// A rule as the kernel thinks of it; `None` matches everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rule {
-    pub(super) allow: bool,
-    pub(super) typ: Option<NodeType>,
-    pub(super) major: Option<u32>,
-    pub(super) minor: Option<u32>,
-    pub(super) access: u8,
+pub(crate) struct Rule {
+    pub(crate) allow: bool,
+    pub(crate) typ: Option<NodeType>,
+    pub(crate) major: Option<u32>,
+    pub(crate) minor: Option<u32>,
+    pub(crate) access: u8,
 }
 
 impl Rule {
     /// Whether it speaks of every use of every device.
-    pub(super) fn is_total(&self) -> bool {
+    pub(crate) fn is_total(&self) -> bool {
         self.typ.is_none() && self.major.is_none() && self.minor.is_none() && self.access == ALL
     }
 }
 
 /// Reads the list, with the default devices after it.
-pub(super) fn rules(list: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, ApplyError> {
+pub(crate) fn rules(list: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, ApplyError> {
     let mut rules = Vec::with_capacity(list.len() + 10);
     for (index, entry) in list.iter().enumerate() {
         rules.push(rule(entry, &format!("devices[{index}]"))?);
@@ -204,12 +205,17 @@ fn line(node: &Node, access: u8) -> String {
         NodeType::Character => "c ",
     });
     text.push_str(&format!("{}:{} ", number(node.1), number(node.2)));
-    for (bit, letter) in [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')] {
-        if access & bit != 0 {
-            text.push(letter);
-        }
-    }
+    text.push_str(&letters(access));
     text
+}
+
+/// Accesses as letters of `rwm`.
+pub(crate) fn letters(access: u8) -> String {
+    [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')]
+        .iter()
+        .filter(|(bit, _)| access & bit != 0)
+        .map(|(_, letter)| letter)
+        .collect()
 }
 
 /// How the group starts out when its present state is not known.
@@ -289,9 +295,9 @@ pub(super) fn apply_v2(files: Files<'_>, list: &[LinuxDeviceCgroup]) -> Result<(
         .map_err(|source| ApplyError::File { field: "devices".to_owned(), source })?;
     let failed = |action| move |source| ApplyError::DeviceProgram { action, source };
     let loaded = match sys::load_device_program(&program) {
-        Err(e) if e.raw_os_error() == Some(libc::EPERM) && in_user_namespace() => {
-            // Nodes cannot be made in a user namespace, and those of the host are guarded by
-            // their owners: there is nothing that the filter would add.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EACCES)) && is_rootless() => {
+            // Nodes cannot be made without privileges, and those of the host are guarded by their
+            // owners: there is nothing that the filter would add.
             return Ok(());
         }
         result => result.map_err(failed("load"))?,
@@ -305,12 +311,6 @@ pub(super) fn apply_v2(files: Files<'_>, list: &[LinuxDeviceCgroup]) -> Result<(
     rest.iter()
         .try_for_each(|program| sys::detach_device_program(group, program))
         .map_err(failed("replace"))
-}
-
-fn in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let words: Vec<&str> = map.split_whitespace().collect();
-    words != ["0", "0", "4294967295"]
 }
 
 #[cfg(test)]

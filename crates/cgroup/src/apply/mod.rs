@@ -12,13 +12,16 @@ mod set;
 mod v1;
 mod v2;
 
-pub(crate) use convert::{blkio_to_io_weight, shares_to_weight, swap_alone};
+pub(crate) use convert::{blkio_to_io_weight, shares_to_weight};
 pub(crate) use device_program::Instruction;
+pub(crate) use devices::{NodeType, Rule, letters, rules};
+pub(crate) use v2::swap_value;
 
 use berth_spec::runtime::LinuxResources;
 
+use crate::FreezerState;
 use crate::cgroup::Cgroup;
-use crate::error::ApplyError;
+use crate::error::{ApplyError, FreezeError};
 use crate::hierarchy::Layout;
 
 impl Cgroup {
@@ -28,13 +31,21 @@ impl Cgroup {
     /// that the specification gives every container are allowed after it
     /// ([`berth_spec::runtime::default_device_rules`]). An empty one changes nothing.
     pub fn apply(&self, resources: &LinuxResources) -> Result<(), ApplyError> {
-        if self.postpone(resources) {
+        let Some(unit) = &self.unit else { return self.apply_to_files(resources) };
+        if self.postpone(resources)? {
             return Ok(());
         }
-        if let Some(unit) = &self.unit {
-            unit.limit(self.layout, resources)?;
+        // With v1 systemd denies every device before it allows some again.
+        let freeze = self.layout != Layout::V2
+            && !resources.devices.is_empty()
+            && self.freezer_state().is_ok_and(|state| state == FreezerState::Thawed)
+            && self.freeze().is_ok();
+        let applied =
+            unit.limit(self.context(), resources).and_then(|()| self.apply_to_files(resources));
+        if freeze && let Err(FreezeError::File(source)) = self.thaw() {
+            return applied.and(Err(ApplyError::File { field: "devices".to_owned(), source }));
         }
-        self.apply_to_files(resources)
+        applied
     }
 
     /// The same, past systemd.

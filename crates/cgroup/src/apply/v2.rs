@@ -43,6 +43,12 @@ pub(super) fn apply(cgroup: &Cgroup, r: &LinuxResources) -> Result<(), ApplyErro
             return Err(not_in_v2(field));
         }
     }
+    if !r.rdma.is_empty()
+        && let Some(directory) = cgroup.unified()
+    {
+        // systemd knows nothing of this controller.
+        enable_for(directory, "rdma");
+    }
     for (device, limit) in &r.rdma {
         v1::apply_rdma(files("rdma"), device, limit)?;
     }
@@ -79,7 +85,7 @@ fn apply_memory(files: Files<'_>, m: &LinuxMemory) -> Result<(), ApplyError> {
     if let (Some(true), Some(limit)) = (m.check_before_update, m.limit) {
         check_usage(files, "memory.current", limit)?;
     }
-    if let Some(swap) = swap_value(files, m)? {
+    if let Some(swap) = swap_value(files.directory, m)? {
         let directory = files.need("memory.swap")?;
         // A kernel without swap accounting enforces neither of these, and nothing is lost.
         let harmless = swap == "max" || swap == "0";
@@ -96,18 +102,20 @@ fn apply_memory(files: Files<'_>, m: &LinuxMemory) -> Result<(), ApplyError> {
     }
 }
 
-/// What memory.swap.max becomes.
-fn swap_value(files: Files<'_>, m: &LinuxMemory) -> Result<Option<String>, ApplyError> {
+/// What memory.swap.max becomes, with the memory limit that the group has where none is given.
+pub(crate) fn swap_value(
+    group: Option<&Directory>,
+    m: &LinuxMemory,
+) -> Result<Option<String>, ApplyError> {
     let Some(sum) = m.swap else {
         // Without a limit of memory one of swap makes no sense.
         return Ok(m.limit.filter(|&l| l < 0).map(|_| "max".to_owned()));
     };
     let limit = match m.limit.filter(|&l| l != 0) {
         Some(limit) => Some(limit),
-        None if sum > 0 => files
-            .directory
-            .and_then(|d| d.read("memory.max").ok())
-            .and_then(|text| text.trim().parse().ok()),
+        None if sum > 0 => {
+            group.and_then(|d| d.read("memory.max").ok()).and_then(|text| text.trim().parse().ok())
+        }
         None => None,
     };
     swap_alone(sum, limit).map_err(|error| {
@@ -224,7 +232,8 @@ pub(super) fn apply_unified(
         let Some((controller, _)) = file.split_once('.').filter(|_| !file.contains('/')) else {
             return Err(invalid(&field, value, "expected the name of a file, such as memory.high"));
         };
-        if cgroup.layout() == Layout::Hybrid && controller != "cgroup" {
+        let enabled = cgroup.layout() == Layout::V2 && cgroup.unit.is_none();
+        if !enabled && controller != "cgroup" {
             enable_for(directory, controller);
         }
         // Several lines are several writes: the kernel takes one at a time.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::SystemdError;
 use super::wire::{self, FIXED_HEADER, Kind, Message, Target};
+use crate::namespace::in_user_namespace;
 
 /// How long an answer or a job may take in all.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -97,17 +98,27 @@ impl Connection {
     }
 
     fn authenticate(&mut self) -> Result<(), SystemdError> {
-        // The user's number in decimal digits, each of which is spelled in hexadecimal.
-        let uid = rustix::process::geteuid().as_raw().to_string();
-        let mut line = String::from("\0AUTH EXTERNAL ");
-        for digit in uid.bytes() {
-            line.push_str(&format!("{digit:02x}"));
+        let mut line = String::from("\0AUTH EXTERNAL");
+        let named = !in_user_namespace();
+        if named {
+            // The user's number in decimal digits, each of which is spelled in hexadecimal.
+            line.push(' ');
+            let uid = rustix::process::geteuid().as_raw().to_string();
+            for digit in uid.bytes() {
+                line.push_str(&format!("{digit:02x}"));
+            }
+        } else {
+            // The peer has another number for this user: it shall go by the socket's.
+            line.push_str("\r\nDATA");
         }
         // BEGIN goes with it: systemd's own server would read a first message that arrives along
         // with a later BEGIN into its buffer, and leave it there until there is more to read.
         line.push_str("\r\nBEGIN\r\n");
         self.send(line.as_bytes())?;
-        let answer = self.line()?;
+        let mut answer = self.line()?;
+        if !named && answer == "DATA" {
+            answer = self.line()?;
+        }
         if answer.starts_with("OK ") {
             Ok(())
         } else {

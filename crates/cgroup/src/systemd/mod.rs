@@ -6,7 +6,7 @@
 
 mod bus;
 pub(crate) mod manager;
-mod properties;
+pub(crate) mod properties;
 pub(crate) mod unit;
 mod wire;
 

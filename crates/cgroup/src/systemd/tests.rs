@@ -17,6 +17,8 @@ enum Mood {
     RefusesMethod,
     RefusesUser,
     HangsUp,
+    /// It has a unit of the name, in this state.
+    Has(&'static str),
 }
 
 /// A method's name and the bytes of the whole call.
@@ -107,9 +109,20 @@ fn answer(stream: &mut UnixStream, serial: u32, member: &str, mood: Mood) {
             body.text("/job/2");
             "o"
         }
+        "GetUnit" => {
+            if let Mood::Has(_) = mood {
+                body.text("/unit/x");
+                "o"
+            } else {
+                body.text("Unit not loaded.");
+                let name = "org.freedesktop.systemd1.NoSuchUnit";
+                stream.write_all(&message(3, serial, Some(name), "s", body)).expect("written");
+                return;
+            }
+        }
         "Get" => {
             body.signature("s");
-            body.text("/a.slice/x.scope");
+            body.text(if let Mood::Has(state) = mood { state } else { "/a.slice/x.scope" });
             "v"
         }
         _ => "",
@@ -212,6 +225,26 @@ fn stopping_waits_for_the_job_and_a_unit_that_is_gone_is_stopped() {
         let calls = server.join().expect("served");
         assert!(calls.iter().any(|(name, _)| name == "StopUnit"));
     }
+}
+
+#[test]
+fn a_name_in_use_is_refused_and_a_failed_unit_is_forgotten_first() {
+    let ask = |mood| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (endpoint, server) = fake(directory.path(), mood);
+        let mut manager = Manager::connect(&[endpoint]).expect("connected");
+        let reserved = Unit::named("x.scope").reserve_at(&mut manager);
+        drop(manager);
+        let calls = server.join().expect("served");
+        (reserved, calls.iter().filter(|(name, _)| name == "ResetFailedUnit").count())
+    };
+    assert!(ask(Mood::Works).0.is_ok());
+    let error = ask(Mood::Has("active")).0.expect_err("in use");
+    assert!(error.to_string().contains("x.scope exists already and is active"), "{error}");
+    let (reserved, resets) = ask(Mood::Has("failed"));
+    // This one never forgets.
+    assert!(matches!(reserved, Err(CreateError::UnitExists { .. })));
+    assert!(resets > 0);
 }
 
 #[test]

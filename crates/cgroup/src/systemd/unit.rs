@@ -2,18 +2,24 @@
 //! found again in every hierarchy.
 
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use berth_spec::runtime::LinuxResources;
 
 use super::bus::Endpoint;
 use super::manager::{Manager, endpoints};
+use super::properties::Context;
 use super::wire::{Property, Value};
 use super::{SystemdError, properties};
 use crate::cgroup::Owner;
 use crate::create;
 use crate::directory::Directory;
 use crate::error::{ApplyError, CreateError};
-use crate::hierarchy::{Hierarchies, HierarchyKind, Layout};
+use crate::hierarchy::{Hierarchies, HierarchyKind};
+
+/// How long one pause may last in waiting for a unit of the same name to go.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A scope unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,15 +60,50 @@ impl Unit {
     pub(crate) fn start(
         &self,
         hierarchies: &Hierarchies,
+        context: Context<'_>,
         pid: i32,
         owner: Option<Owner>,
         resources: Option<&LinuxResources>,
     ) -> Result<Vec<Directory>, CreateError> {
-        let limits = resources.map(|r| properties::of(hierarchies.layout(), r));
+        // They were found to be in order when they were given.
+        let limits = resources.and_then(|r| properties::of(context, r).ok()).unwrap_or_default();
         let group = endpoints()
-            .and_then(|e| self.start_at(&e, pid, limits.unwrap_or_default()))
-            .map_err(|source| CreateError::Systemd { unit: self.name.clone(), source })?;
-        create::below_unit(hierarchies, &group, pid, owner)
+            .and_then(|e| self.start_at(&e, pid, limits))
+            .map_err(|source| CreateError::Systemd { unit: self.name.clone(), source });
+        let started = group.and_then(|g| create::below_unit(hierarchies, &g, pid, owner));
+        match &started {
+            // Refused outright: a unit of that name is somebody else's.
+            Ok(_) | Err(CreateError::Systemd { source: SystemdError::Method { .. }, .. }) => {}
+            // The process ends with the container that is not to be.
+            Err(_) => drop(self.stop()),
+        }
+        started
+    }
+
+    /// Sees to it that systemd is there, and that the name is free.
+    pub(crate) fn reserve(&self) -> Result<(), CreateError> {
+        endpoints()
+            .and_then(|e| Manager::connect(&e))
+            .map_err(CreateError::NoSystemd)
+            .and_then(|mut manager| self.reserve_at(&mut manager))
+    }
+
+    /// A unit that failed is forgotten, and one that is about to go is waited for.
+    fn reserve_at(&self, manager: &mut Manager) -> Result<(), CreateError> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let state = manager
+                .state(&self.name)
+                .map_err(|source| CreateError::Systemd { unit: self.name.clone(), source })?;
+            let Some(state) = state else { return Ok(()) };
+            match state.as_str() {
+                "failed" if pause < PATIENCE => drop(manager.forget_failure(&self.name)),
+                "inactive" | "deactivating" if pause < PATIENCE => {}
+                _ => return Err(CreateError::UnitExists { unit: self.name.clone(), state }),
+            }
+            sleep(pause);
+            pause *= 2;
+        }
     }
 
     fn start_at(
@@ -82,8 +123,8 @@ impl Unit {
     }
 
     /// Tells systemd of new limits.
-    pub(crate) fn limit(&self, layout: Layout, r: &LinuxResources) -> Result<(), ApplyError> {
-        let limits = properties::of(layout, r);
+    pub(crate) fn limit(&self, context: Context<'_>, r: &LinuxResources) -> Result<(), ApplyError> {
+        let limits = properties::of(context, r)?;
         if limits.is_empty() {
             return Ok(());
         }

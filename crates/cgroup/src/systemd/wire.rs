@@ -21,6 +21,7 @@ pub(crate) enum Value {
     U32s(Vec<u32>),
     Bytes(Vec<u8>),
     Pairs(Vec<(String, String)>),
+    Limits(Vec<(String, u64)>),
 }
 
 impl Value {
@@ -32,6 +33,7 @@ impl Value {
             Self::U32s(_) => "au",
             Self::Bytes(_) => "ay",
             Self::Pairs(_) => "a(ss)",
+            Self::Limits(_) => "a(st)",
         }
     }
 }
@@ -107,6 +109,13 @@ impl Writer {
                     w.align(8);
                     w.text(a);
                     w.text(b);
+                }
+            }),
+            Value::Limits(v) => self.array(8, |w| {
+                for (name, limit) in v {
+                    w.align(8);
+                    w.text(name);
+                    w.u64(*limit);
                 }
             }),
         }

@@ -432,13 +432,27 @@ fn the_v2_part_of_a_hybrid_machine_has_its_directory_for_clone() {
 }
 
 #[test]
-fn a_group_left_frozen_and_without_limits_is_taken_over_thawed() {
+fn a_group_that_is_frozen_or_lies_below_a_frozen_one_is_refused() {
     let Some(h) = v1_machine() else { return };
     let cgroup = Cgroup::create(&h, &path("left"), Driver::Cgroupfs, None).expect("created");
     cgroup.freeze().expect("frozen");
+    for below in [path("left"), path("left").join("below")] {
+        let error = Cgroup::create(&h, &below, Driver::Cgroupfs, None).expect_err("refused");
+        assert!(matches!(error, CreateError::Frozen { .. }), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Exists);
+    }
+    let below = cgroup.paths().filter(|(_, p)| p.join("below").exists()).count();
+    assert_eq!(below, 0, "what was made is taken back");
+    cgroup.remove().expect("removed");
+}
+
+#[test]
+fn a_group_left_without_limits_is_taken_over() {
+    let Some(h) = v1_machine() else { return };
+    let cgroup = Cgroup::create(&h, &path("left-open"), Driver::Cgroupfs, None).expect("created");
     drop(cgroup);
-    let cgroup = Cgroup::create(&h, &path("left"), Driver::Cgroupfs, None).expect("taken over");
-    assert_eq!(cgroup.freezer_state().expect("read"), FreezerState::Thawed);
+    let cgroup =
+        Cgroup::create(&h, &path("left-open"), Driver::Cgroupfs, None).expect("taken over");
     let r = LinuxResources { devices: vec![deny_all()], ..LinuxResources::default() };
     cgroup.apply(&r).expect("applied");
     let devices = cgroup.paths().find(|(k, _)| k.has("devices")).expect("devices").1;

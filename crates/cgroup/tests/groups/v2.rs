@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::common::{Group, Machine, machine, path, resources, until};
-use berth_cgroup::{ApplyError, Cgroup, Driver, ErrorKind, FreezerState, Owner};
+use berth_cgroup::{ApplyError, Cgroup, CreateError, Driver, ErrorKind, FreezerState, Owner};
 use rustix::process::Signal;
 
 fn group(name: &str) -> Option<Group> {
@@ -146,7 +146,7 @@ fn an_out_of_memory_kill_is_counted_and_told() {
 #[test]
 fn the_group_is_given_to_its_owner_who_finds_groups_below_removed_with_it() {
     let Some(h) = machine(Machine::V2) else { return };
-    let owner = Owner { uid: 12345, gid: 54321 };
+    let owner = Owner { uid: 12345, gid: Some(54321) };
     let cgroup =
         Cgroup::create(&h, &path("owner"), Driver::Cgroupfs, Some(owner)).expect("created");
     let dir = cgroup.paths().next().expect("a directory").1.to_owned();
@@ -208,12 +208,41 @@ fn a_container_that_manages_groups_of_its_own_takes_newcomers_where_its_process_
 }
 
 #[test]
-fn a_group_left_frozen_is_thawed_for_the_next_container() {
+fn a_group_that_is_frozen_or_lies_below_a_frozen_one_is_refused() {
     let Some(h) = machine(Machine::V2) else { return };
     let cgroup = Cgroup::create(&h, &path("left"), Driver::Cgroupfs, None).expect("created");
     cgroup.freeze().expect("frozen");
-    drop(cgroup);
-    let cgroup = Cgroup::create(&h, &path("left"), Driver::Cgroupfs, None).expect("taken over");
-    assert_eq!(cgroup.freezer_state().expect("read"), FreezerState::Thawed);
+    for below in [path("left"), path("left").join("below")] {
+        let error = Cgroup::create(&h, &below, Driver::Cgroupfs, None).expect_err("refused");
+        assert!(matches!(error, CreateError::Frozen { .. }), "{error}");
+    }
+    assert_eq!(cgroup.freezer_state().expect("read"), FreezerState::Frozen);
+    let directory = cgroup.paths().next().expect("a directory").1;
+    assert!(!directory.join("below").exists(), "what was made is taken back");
+    cgroup.remove().expect("removed");
+}
+
+#[test]
+fn a_group_below_one_with_processes_becomes_a_part_of_its_threads() {
+    let Some(mut group) = group("threaded") else { return };
+    let h = machine(Machine::V2).expect("as before");
+    group.run("while :; do sleep 1; done");
+    let directory = directory(&group);
+    let threaded = std::fs::write(directory.join("cgroup.subtree_control"), "+cpu");
+    if threaded.is_err() {
+        eprintln!("SKIPPED: the cpu controller cannot be handed down");
+        return;
+    }
+    let below = directory.join("below");
+    let below = Path::new("/").join(below.strip_prefix("/sys/fs/cgroup").expect("mounted there"));
+    let cgroup = Cgroup::create(&h, &below, Driver::Cgroupfs, None).expect("created");
+    let mut other = std::process::Command::new("sleep").arg("1000").spawn().expect("spawned");
+    cgroup.add_process(rustix::process::Pid::from_child(&other)).expect("added");
+    assert_eq!(cgroup.processes().expect("listed"), [other.id().cast_signed()]);
+    let limit = resources(serde_json::json!({"memory": {"limit": 64 << 20}}));
+    let error = cgroup.apply(&limit).expect_err("no memory controller for threads");
+    assert!(matches!(error, ApplyError::NoController { .. }), "{error}");
+    cgroup.kill_all(Signal::KILL).expect("killed");
+    other.wait().expect("waited");
     cgroup.remove().expect("removed");
 }
