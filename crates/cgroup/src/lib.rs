@@ -43,6 +43,7 @@ pub use error::{
     JoinError, KillError, OomError, OpenError, ProcessesError, RemoveError, StatisticsError,
 };
 pub use hierarchy::{Hierarchies, HierarchyKind, HierarchyMount, Layout};
+pub use namespace::is_rootless;
 pub use oom::OomWatch;
 pub use statistics::Statistics;
 pub use systemd::SystemdError;

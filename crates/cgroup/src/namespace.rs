@@ -8,6 +8,6 @@ pub(crate) fn in_user_namespace() -> bool {
 }
 
 /// Whether the machine's own rights are missing: another user's, or those of a namespace.
-pub(crate) fn is_rootless() -> bool {
+pub fn is_rootless() -> bool {
     !rustix::process::geteuid().is_root() || in_user_namespace()
 }

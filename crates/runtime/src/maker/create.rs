@@ -9,6 +9,7 @@ use berth_spec::runtime::{Hook, Hooks, Linux, Process, Spec};
 use berth_spec::state::{ContainerState, State};
 
 use super::dialogue::{self, Dialogue};
+use super::ownership::owner;
 use super::terminal;
 use super::{Launched, launch, reports};
 use crate::child::channel;
@@ -167,7 +168,8 @@ impl Creator<'_> {
         let mut creation =
             Creation { directory, cgroup: None, process: None, poststop: None, done: false };
         let mut warnings = Vec::new();
-        let hierarchies = self.make_cgroup(&id, linux, &mut creation, &mut warnings)?;
+        let hierarchies =
+            self.make_cgroup(&id, &bundle.spec, &namespaces, &mut creation, &mut warnings)?;
         let mut record = bundle.record(&creation, namespaces.all())?;
         creation.directory.write_record(&record).map_err(in_state)?;
         creation.directory.write_config(&bundle.text).map_err(in_state)?;
@@ -230,10 +232,13 @@ impl Creator<'_> {
     fn make_cgroup(
         &self,
         id: &ContainerId,
-        linux: &Linux,
+        spec: &Spec,
+        namespaces: &NamespacePlan,
         creation: &mut Creation,
         warnings: &mut Vec<String>,
     ) -> Result<Option<Hierarchies>, CreateError> {
+        let none = Linux::default();
+        let linux = spec.linux.as_ref().unwrap_or(&none);
         let failed = |source: CgroupSetupError| CreateError::Cgroup { id: id.clone(), source };
         let hierarchies = match Hierarchies::detect() {
             Ok(hierarchies) => hierarchies,
@@ -244,7 +249,8 @@ impl Creator<'_> {
         };
         let default = default_cgroup(id, self.driver);
         let path = linux.cgroups_path.as_deref().filter(|path| !path.as_os_str().is_empty());
-        let made = Cgroup::create(&hierarchies, path.unwrap_or(&default), self.driver, None)
+        let owner = owner(spec, namespaces, &hierarchies);
+        let made = Cgroup::create(&hierarchies, path.unwrap_or(&default), self.driver, owner)
             .map_err(CgroupSetupError::from);
         match made {
             Ok(cgroup) => {
@@ -255,7 +261,8 @@ impl Creator<'_> {
             }
             Err(error)
                 if error.kind() == ErrorKind::Permission
-                    && !rustix::process::geteuid().is_root()
+                    && berth_cgroup::is_rootless()
+                    && path.is_none()
                     && !limits_anything(linux) =>
             {
                 warnings.push(
@@ -354,8 +361,11 @@ fn start_process(
     let (ours, theirs) = channel::pair().map_err(reports::at("make a socket pair"))?;
     plan.close = vec![ours.as_raw_fd(), creation.directory.descriptor().as_raw_fd()];
     let into = creation.cgroup.as_ref().and_then(Cgroup::directory);
-    let process = launch(plan, &theirs, parent, into)
-        .map_err(reports::at("clone the container's process"))?;
+    let action = match &into {
+        Some(_) => "clone the container's process into its cgroup",
+        None => "clone the container's process",
+    };
+    let process = launch(plan, &theirs, parent, into).map_err(reports::at(action))?;
     creation.process = Some(process);
     Ok(ours)
 }

@@ -5,6 +5,7 @@ pub(crate) mod create;
 mod dialogue;
 pub(crate) mod exec;
 mod launch;
+mod ownership;
 pub(crate) mod reports;
 mod terminal;
 
