@@ -17,6 +17,9 @@ use crate::directory::Directory;
 use crate::error::ApplyError;
 use crate::hierarchy::Layout;
 
+/// What `memory.oom.group` is to systemd, which takes it with the start of a unit only.
+pub(crate) const OOM_POLICY: &str = "OOMPolicy";
+
 /// What the properties depend on beside the limits.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
@@ -34,7 +37,7 @@ pub(crate) fn since(property: &Property) -> u32 {
         ("CPUQuotaPeriodUSec", _) => 242,
         ("AllowedCPUs" | "AllowedMemoryNodes", _) => 244,
         ("CPUWeight", Value::U64(0)) => 252,
-        ("MemoryZSwapMax", _) => 253,
+        ("MemoryZSwapMax" | OOM_POLICY, _) => 253,
         _ => 0,
     }
 }
@@ -217,6 +220,10 @@ fn unified(out: &mut Vec<Property>, file: &str, value: &str) {
         "io.weight" => {
             let weight = value.strip_prefix("default ").unwrap_or(value).trim().parse();
             out.extend(weight.ok().map(|n| ("IOWeight", Value::U64(n))));
+        }
+        "memory.oom.group" => {
+            let policy = if value == "1" { "kill" } else { "continue" };
+            out.push((OOM_POLICY, Value::Text(policy.to_owned())));
         }
         _ => {}
     }

@@ -124,7 +124,8 @@ impl Unit {
 
     /// Tells systemd of new limits.
     pub(crate) fn limit(&self, context: Context<'_>, r: &LinuxResources) -> Result<(), ApplyError> {
-        let limits = properties::of(context, r)?;
+        let mut limits = properties::of(context, r)?;
+        limits.retain(|(name, _)| *name != properties::OOM_POLICY);
         if limits.is_empty() {
             return Ok(());
         }
