@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use berth_spec::runtime::{Process, Spec};
+use berth_spec::runtime::{Mount, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{ErrorKind, kind_of};
@@ -157,6 +157,22 @@ pub fn load_process(path: &Path) -> Result<Process, ConfigError> {
     let file =
         File::open(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     parse(path, &read(path, file)?)
+}
+
+/// Reads mounts: an array of them, or an object with `mounts`.
+pub fn load_mounts(path: &Path) -> Result<Vec<Mount>, ConfigError> {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        mounts: Vec<Mount>,
+    }
+    let file =
+        File::open(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = read(path, file)?;
+    if text.trim_ascii_start().starts_with(b"[") {
+        parse(path, &text)
+    } else {
+        parse::<Document>(path, &text).map(|document| document.mounts)
+    }
 }
 
 fn read(path: &Path, file: File) -> Result<Vec<u8>, ConfigError> {

@@ -16,9 +16,9 @@ pub enum ErrorKind {
     Exists,
     /// The configuration or the request is wrong, or asks for what this host cannot do.
     InvalidConfig,
-    /// The program to execute is not there (exit code 127).
+    /// The program to execute is not there.
     CommandNotFound,
-    /// The program to execute cannot be executed (exit code 126).
+    /// The program to execute cannot be executed.
     CommandNotExecutable,
     /// The container is not in a state that allows the operation.
     State,

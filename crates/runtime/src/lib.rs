@@ -18,6 +18,7 @@ pub mod id;
 pub mod idmap;
 mod json_path;
 mod lifecycle;
+mod live_mounts;
 mod maker;
 pub mod options;
 mod plan;
@@ -30,6 +31,7 @@ pub mod state;
 pub mod supported;
 #[expect(unsafe_code, reason = "system calls that have no safe wrapper")]
 mod sys;
+mod update;
 
 pub use error::{
     CgroupOperationError, CgroupSetupError, CgroupUseError, CreateError, DeleteError, ErrorKind,
@@ -37,6 +39,8 @@ pub use error::{
 };
 pub use features::features;
 pub use id::{ContainerId, InvalidId, InvalidSignal, Signal};
+pub use live_mounts::MountsError;
+pub use options::{CgroupManager, ListenFds, MountChange, Notify, Rootless, SubCgroup};
 pub use options::{
     Console, CreateOptions, CreateUntil, Created, DeleteMode, ExecOptions, ExecPaused, Executed,
     InitParent, Keyring, KillScope, OwnBinary, Pivot, ProcessSource,

@@ -1,6 +1,7 @@
 //! What a caller gives to `create`, `exec` and the other operations.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use berth_spec::runtime::Process;
@@ -18,8 +19,62 @@ pub enum Console {
     /// A connected unix socket that the master is sent over.
     Connected(OwnedFd),
     /// To the caller, in [`Created::terminal`] or [`Executed::terminal`]; it is no mistake if
-    /// `process.terminal` is false.
+    /// `process.terminal` is false. Lines end as the program ends them, without a carriage return,
+    /// since the caller's own terminal or file comes after it.
     Return,
+}
+
+/// Who makes cgroups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CgroupManager {
+    /// The runtime.
+    #[default]
+    Cgroupfs,
+    /// systemd.
+    Systemd,
+    /// Nobody: containers stay in the caller's.
+    Disabled,
+}
+
+/// Whether a container without limits may be without a cgroup of its own where none may be made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Rootless {
+    /// If the caller is not root.
+    #[default]
+    Auto,
+    /// Yes.
+    True,
+    /// No.
+    False,
+}
+
+/// Sockets that the caller was started with, to be handed on (sd_listen_fds(3)).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListenFds {
+    /// How many, from descriptor 3 on.
+    pub count: u32,
+    /// `LISTEN_FDNAMES`.
+    pub names: Option<String>,
+}
+
+/// Whether the container gets a socket for sd_notify(3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Notify {
+    /// No.
+    #[default]
+    None,
+    /// One of its own, in /run/notify. What it says has to be passed on by the caller, see
+    /// [`Created::notify`] and [`crate::Runtime::bind_notify`].
+    Socket,
+}
+
+/// What happens to mounts of a running container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountChange {
+    /// They are made.
+    Add,
+    /// They are taken away.
+    Remove,
 }
 
 /// How the container's root becomes `/`.
@@ -85,14 +140,20 @@ pub struct CreateOptions {
     pub id: ContainerId,
     /// The directory that holds `config.json`.
     pub bundle: PathBuf,
+    /// The configuration, if it is another file.
+    pub config: Option<PathBuf>,
     /// A detached mount to use as root instead of the directory `root.path` names.
     pub rootfs: Option<OwnedFd>,
     /// Where the terminal goes.
     pub console: Console,
     /// A file to write the process id to.
     pub pid_file: Option<PathBuf>,
-    /// How many descriptors from 3 on are kept for the container.
+    /// How many descriptors from 3 on are kept for the container, after those of `listen`.
     pub preserve_fds: u32,
+    /// Sockets to listen at.
+    pub listen: ListenFds,
+    /// A socket for sd_notify(3).
+    pub notify: Notify,
     /// How the root is changed.
     pub pivot: Pivot,
     /// The session keyring.
@@ -111,10 +172,13 @@ impl CreateOptions {
         Self {
             id,
             bundle: bundle.into(),
+            config: None,
             rootfs: None,
             console: Console::None,
             pid_file: None,
             preserve_fds: 0,
+            listen: ListenFds::default(),
+            notify: Notify::default(),
             pivot: Pivot::default(),
             keyring: Keyring::default(),
             parent: InitParent::default(),
@@ -133,6 +197,9 @@ pub struct Created {
     pub pidfd: OwnedFd,
     /// The terminal's master, with [`Console::Return`].
     pub terminal: Option<OwnedFd>,
+    /// Where the container's words to sd_notify(3) arrive, with [`Notify::Socket`] and
+    /// [`CreateUntil::Running`].
+    pub notify: Option<UnixDatagram>,
     /// What a person should know, one line each.
     pub warnings: Vec<String>,
 }
@@ -159,12 +226,14 @@ pub struct ExecOptions {
     pub console: Console,
     /// A file to write the process id to.
     pub pid_file: Option<PathBuf>,
-    /// How many descriptors from 3 on are kept for the process.
+    /// How many descriptors from 3 on are kept for the process, after those of `listen`.
     pub preserve_fds: u32,
+    /// Sockets to listen at.
+    pub listen: ListenFds,
     /// Whose child the process is.
     pub parent: InitParent,
-    /// A sub-cgroup of the container's (relative) to run in.
-    pub cgroup: Option<PathBuf>,
+    /// Cgroups below the container's to run in.
+    pub cgroups: Vec<SubCgroup>,
     /// What to do when the container is paused.
     pub paused: ExecPaused,
     /// Whether the executable needs protection.
@@ -180,12 +249,22 @@ impl ExecOptions {
             console: Console::None,
             pid_file: None,
             preserve_fds: 0,
+            listen: ListenFds::default(),
             parent: InitParent::default(),
-            cgroup: None,
+            cgroups: Vec::new(),
             paused: ExecPaused::default(),
             own_binary: OwnBinary::default(),
         }
     }
+}
+
+/// A cgroup below a container's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubCgroup {
+    /// The v1 hierarchies that this is for, by controller; all, if there are none.
+    pub controllers: Vec<String>,
+    /// Its path there.
+    pub path: PathBuf,
 }
 
 /// What `exec` does with a paused container.

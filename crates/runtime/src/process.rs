@@ -96,3 +96,12 @@ impl AsFd for SignalReader {
         self.0.as_fd()
     }
 }
+
+/// Sends a descriptor with some bytes over a unix socket.
+pub fn send_descriptor(
+    socket: BorrowedFd<'_>,
+    descriptor: BorrowedFd<'_>,
+    bytes: &[u8],
+) -> io::Result<()> {
+    Ok(crate::child::channel::send_descriptor(socket, descriptor, bytes)?)
+}

@@ -2,10 +2,12 @@
 //! those that runc added.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use berth_cgroup::{Driver, OomWatch, Statistics};
-use berth_spec::runtime::{LinuxResources, Spec};
+use berth_spec::runtime::{LinuxResources, Mount, Spec};
 use berth_spec::state::{ContainerState, State};
 
 use crate::error::{
@@ -13,16 +15,23 @@ use crate::error::{
 };
 use crate::id::{ContainerId, Signal};
 use crate::lifecycle::{self, Container};
+use crate::live_mounts::{self, MountsError};
 use crate::maker::create::Creator;
 use crate::maker::exec;
-use crate::options::{CreateOptions, Created, DeleteMode, ExecOptions, Executed, KillScope};
-use crate::state::StateFileError;
+use crate::options::{
+    CgroupManager, CreateOptions, Created, DeleteMode, ExecOptions, Executed, KillScope,
+    MountChange, Rootless,
+};
+use crate::state::{Directory, StateFileError};
+use crate::update;
 
 /// The OCI runtime over one directory of container states.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     root: PathBuf,
-    driver: Driver,
+    /// Who makes cgroups, if anybody does.
+    driver: Option<Driver>,
+    rootless: Rootless,
 }
 
 /// A container as `list` shows it.
@@ -41,12 +50,27 @@ pub struct ContainerSummary {
 impl Runtime {
     /// A runtime that keeps its containers' states below `root` (best on tmpfs).
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), driver: Driver::Cgroupfs }
+        Self { root: root.into(), driver: Some(Driver::Cgroupfs), rootless: Rootless::Auto }
     }
 
     /// The same, with cgroups made by systemd.
-    pub fn with_systemd_cgroup(mut self) -> Self {
-        self.driver = Driver::Systemd;
+    pub fn with_systemd_cgroup(self) -> Self {
+        self.with_cgroup_manager(CgroupManager::Systemd)
+    }
+
+    /// The same, with cgroups made by somebody else.
+    pub fn with_cgroup_manager(mut self, manager: CgroupManager) -> Self {
+        self.driver = match manager {
+            CgroupManager::Cgroupfs => Some(Driver::Cgroupfs),
+            CgroupManager::Systemd => Some(Driver::Systemd),
+            CgroupManager::Disabled => None,
+        };
+        self
+    }
+
+    /// The same, with or without tolerance for a lack of permission to make cgroups.
+    pub fn with_rootless(mut self, rootless: Rootless) -> Self {
+        self.rootless = rootless;
         self
     }
 
@@ -58,12 +82,34 @@ impl Runtime {
     /// Creates a container; its process waits for [`Runtime::start`], unless
     /// [`crate::CreateUntil::Running`] is asked for. A failure leaves nothing behind.
     pub fn create(&self, options: CreateOptions) -> Result<Created, CreateError> {
-        Creator { root: &self.root, driver: self.driver }.create(options)
+        let rootless = match self.rootless {
+            Rootless::Auto => berth_cgroup::is_rootless(),
+            Rootless::True => true,
+            Rootless::False => false,
+        };
+        Creator { root: &self.root, driver: self.driver, rootless }.create(options)
     }
 
     /// Lets a created container execute its program, and runs its poststart hooks.
     pub fn start(&self, id: &ContainerId) -> Result<(), StartError> {
         lifecycle::start(&self.root, id)
+    }
+
+    /// Binds the socket that a created container says words to sd_notify(3) to; `None` if it was
+    /// created without one. To be called before it is started.
+    pub fn bind_notify(&self, id: &ContainerId) -> Result<Option<UnixDatagram>, LookupError> {
+        let directory = Directory::open(&self.root, id)?;
+        directory.bind_notify().map_err(|source| LookupError::Record { id: id.clone(), source })
+    }
+
+    /// Adds mounts to a running container, or removes them.
+    pub fn change_mounts(
+        &self,
+        id: &ContainerId,
+        change: MountChange,
+        mounts: &[Mount],
+    ) -> Result<(), MountsError> {
+        live_mounts::change(&self.root, id, change, mounts)
     }
 
     /// Executes another process in a running container.
@@ -90,6 +136,12 @@ impl Runtime {
     /// keep the container from being gone is returned as warnings.
     pub fn delete(&self, id: &ContainerId, mode: DeleteMode) -> Result<Vec<String>, DeleteError> {
         lifecycle::delete(&self.root, id, mode)
+    }
+
+    /// The first process of a container, if it lives: its id and a pidfd.
+    pub fn pidfd(&self, id: &ContainerId) -> Result<Option<(i32, OwnedFd)>, LookupError> {
+        let (_, record) = Container::recorded(&self.root, id)?;
+        Ok(Container::pidfd(&record).map(|pidfd| (record.pid, pidfd)))
     }
 
     /// The state of a container.
@@ -123,6 +175,11 @@ impl Runtime {
                 owner: 0,
             },
         })
+    }
+
+    /// The ids of all containers, in order.
+    pub fn ids(&self) -> Result<Vec<ContainerId>, StateFileError> {
+        crate::state::ids(&self.root)
     }
 
     /// Every container, by id. One that vanishes meanwhile is left out.
@@ -179,9 +236,6 @@ impl Runtime {
         id: &ContainerId,
         resources: &LinuxResources,
     ) -> Result<(), CgroupOperationError> {
-        let states = [ContainerState::Running, ContainerState::Created, ContainerState::Paused];
-        lifecycle::with_cgroup(&self.root, id, "update", &states, |cgroup| {
-            Ok(cgroup.apply(resources)?)
-        })
+        update::update(&self.root, id, resources)
     }
 }

@@ -8,13 +8,15 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use berth_cgroup::SavedCgroup;
-use berth_spec::runtime::Hook;
+use berth_spec::runtime::{Hook, LinuxResources};
 use berth_spec::state::{ContainerState, State};
 use berth_spec::time::Stamp;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -31,6 +33,10 @@ pub(crate) const FIFO: &str = "exec.fifo";
 pub(crate) const START_ERROR: &str = "start.error";
 /// How long a container that another process works on is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The directory of the socket for sd_notify(3), which the container sees.
+pub(crate) const NOTIFY: &str = "notify";
+/// The socket in it.
+pub(crate) const NOTIFY_SOCKET: &str = "notify.sock";
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
 
@@ -116,6 +122,9 @@ pub(crate) struct Record {
     /// Its cgroup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<SavedCgroup>,
+    /// Its limits, once they are not those of the configuration any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<LinuxResources>,
     /// `CLONE_NEW*` flags of the namespaces that it does not share with its creator.
     pub namespaces: u64,
     /// Hooks for after the start.
@@ -311,6 +320,34 @@ impl Directory {
             rustix::fs::AtFlags::empty(),
         )
         .is_ok()
+    }
+
+    /// Makes the directory of the socket for sd_notify(3).
+    pub(crate) fn make_notify(&self) -> Result<PathBuf, StateFileError> {
+        let path = self.file(NOTIFY);
+        rustix::fs::mkdirat(&self.descriptor, NOTIFY, Mode::from_raw_mode(0o755))
+            .and_then(|()| rustix::fs::chmod(&path, Mode::from_raw_mode(0o755)))
+            .map_err(|errno| failed("create", &path)(errno.into()))?;
+        Ok(path)
+    }
+
+    /// Binds that socket, if there is its directory.
+    pub(crate) fn bind_notify(&self) -> Result<Option<UnixDatagram>, StateFileError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let directory = match rustix::fs::openat(&self.descriptor, NOTIFY, flags, Mode::empty()) {
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            directory => {
+                directory.map_err(|errno| failed("open", &self.file(NOTIFY))(errno.into()))?
+            }
+        };
+        // The path of a socket is short, and that of a state directory need not be.
+        let path = format!("/proc/self/fd/{}/{NOTIFY_SOCKET}", directory.as_raw_fd());
+        let bind = || -> io::Result<UnixDatagram> {
+            let socket = UnixDatagram::bind(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
+            Ok(socket)
+        };
+        bind().map(Some).map_err(failed("bind the socket in", &self.file(NOTIFY)))
     }
 
     /// Removes what only a container that waits needs.

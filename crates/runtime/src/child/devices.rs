@@ -158,6 +158,9 @@ pub(crate) fn open_terminal<'p>(
             rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&master, size).at(Step::Terminal, b"")?;
     }
+    if plan.keeps_newlines {
+        keep_newlines(&slave).at(Step::Terminal, b"")?;
+    }
     let (uid, gid) = owner;
     if uid != 0 || gid != 0 {
         // devpts may hold the group fixed; the user is what matters.
@@ -166,6 +169,13 @@ pub(crate) fn open_terminal<'p>(
     channel::send_descriptor(plan.socket.as_fd(), master.as_fd(), b"/dev/ptmx")
         .at(Step::SendTerminal, b"")?;
     Ok(slave)
+}
+
+/// Lets newlines pass unchanged, before the program can have written any.
+fn keep_newlines(slave: &OwnedFd) -> Result<(), Errno> {
+    let mut attributes = rustix::termios::tcgetattr(slave)?;
+    attributes.output_modes.remove(rustix::termios::OutputModes::ONLCR);
+    rustix::termios::tcsetattr(slave, rustix::termios::OptionalActions::Now, &attributes)
 }
 
 fn open_multiplexer(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {

@@ -12,7 +12,7 @@ mod home;
 mod hook;
 pub(crate) mod identity;
 mod legacy;
-mod mount;
+pub(crate) mod mount;
 mod namespaces;
 mod resolve;
 mod rootfs;
@@ -43,9 +43,10 @@ pub(crate) fn run(plan: &mut Plan, socket: BorrowedFd<'_>) -> ! {
     sys::default_signals();
     sys::unblock_signals();
     rustix::process::umask(Mode::empty());
-    let mut home = [0u8; 1024];
+    let (mut home, mut listen_pid) = ([0u8; 1024], [0u8; 32]);
     let mut environment = std::mem::take(&mut plan.process.environment);
-    let program = Program { environment: &mut environment, home: &mut home };
+    let program =
+        Program { environment: &mut environment, home: &mut home, listen_pid: &mut listen_pid };
     if let Err(failure) = set_up(plan, socket, program) {
         channel::report_failure(socket, &failure);
     }
@@ -56,6 +57,7 @@ pub(crate) fn run(plan: &mut Plan, socket: BorrowedFd<'_>) -> ! {
 struct Program<'a> {
     environment: &'a mut sys::Pointers,
     home: &'a mut home::Buffer,
+    listen_pid: &'a mut [u8; 32],
 }
 
 /// The process is no use without its maker, until that has let it go.
@@ -134,11 +136,32 @@ fn set_up<'p>(
     take_terminal(slave)?;
     close_host(plan, socket, procfs.as_ref())?;
     if plan.process.needs_home {
-        // There is room for one more; see `ProcessPlan`.
+        // There is room for it and the next; see `ProcessPlan`.
         program.environment.push(home::variable(plan.process.uid, program.home));
+    }
+    if plan.process.needs_listen_pid {
+        program.environment.push(listen_pid(program.listen_pid));
     }
     let image = Image { environment: program.environment, procfs: procfs.as_ref() };
     finish(plan, socket, &image, pid)
+}
+
+/// The variable by which a process knows that its sockets are meant for it (sd_listen_fds(3)).
+fn listen_pid(buffer: &mut [u8; 32]) -> &CStr {
+    const NAME: &[u8] = b"LISTEN_PID=";
+    let mut rest = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+    let mut digits = [0u8; 10];
+    let mut length = 0;
+    while let (true, Some(digit)) = (rest > 0, digits.get_mut(length)) {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        length += 1;
+    }
+    let digits = digits.iter().take(length).rev();
+    for (slot, byte) in buffer.iter_mut().zip(NAME.iter().chain(digits)) {
+        *slot = *byte;
+    }
+    CStr::from_bytes_until_nul(buffer).unwrap_or(c"LISTEN_PID=1")
 }
 
 /// Lets the hooks of the runtime's side run, and runs those of the container's side.

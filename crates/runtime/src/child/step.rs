@@ -124,6 +124,8 @@ pub(crate) enum Step {
     StartContainerTimeout,
     /// Waiting to be started.
     Wait,
+    /// Taking a mount away.
+    Unmount,
 }
 
 const ALL: &[(Step, &str)] = &[
@@ -186,6 +188,7 @@ const ALL: &[(Step, &str)] = &[
     (Step::StartContainerFailed, "run the startContainer hook"),
     (Step::StartContainerTimeout, "wait for the startContainer hook"),
     (Step::Wait, "wait to be started"),
+    (Step::Unmount, "unmount"),
 ];
 
 impl Step {
@@ -271,7 +274,7 @@ mod tests {
             assert_ne!(step.action(), "go on");
         }
         assert!(Step::from_number(0).is_none());
-        assert!(Step::from_number(Step::Wait as u8 + 1).is_none());
+        assert!(Step::from_number(Step::Unmount as u8 + 1).is_none());
         assert!(size_of::<Failure<'_>>() <= 112);
     }
 }

@@ -1,15 +1,16 @@
 //! The words of the command line, understood. Options and the container's id may come in any order.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use berth_runtime::{ContainerId, KillScope, Signal};
-use berth_spec::runtime::LinuxResources;
-use lexopt::Arg::{Long, Short, Value};
+use berth_runtime::{CgroupManager, ContainerId, KillScope, MountChange, Rootless, Signal};
+use lexopt::Arg::{self, Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
 use super::exec::ExecArguments;
-use super::log::Fault;
+use super::help;
+use super::log::{Fault, Level};
 use super::resources;
 
 /// Options that precede the command.
@@ -21,8 +22,21 @@ pub(crate) struct Globals {
     pub log: Option<PathBuf>,
     /// Its format.
     pub log_format: LogFormat,
-    /// Whether systemd makes cgroups.
-    pub systemd_cgroup: bool,
+    /// What is told at all.
+    pub log_level: Level,
+    /// Who makes cgroups.
+    pub cgroup_manager: CgroupManager,
+    /// Whether a container may be without a cgroup of its own.
+    pub rootless: Rootless,
+}
+
+/// Which containers an operation is for.
+#[derive(Debug)]
+pub(crate) enum Selection {
+    /// One.
+    One(ContainerId),
+    /// Those whose ids an extended regular expression matches.
+    Matching(String),
 }
 
 /// The format of the log file.
@@ -50,8 +64,12 @@ pub(crate) struct RunArguments {
     pub id: ContainerId,
     /// The bundle.
     pub bundle: PathBuf,
+    /// The configuration, if it is not the bundle's.
+    pub config: Option<PathBuf>,
     /// The console socket.
     pub console_socket: Option<PathBuf>,
+    /// The socket for a pidfd.
+    pub pidfd_socket: Option<PathBuf>,
     /// The pid file.
     pub pid_file: Option<PathBuf>,
     /// `--no-pivot`.
@@ -72,7 +90,7 @@ pub(crate) struct RunArguments {
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Print this.
-    Help(&'static str),
+    Help(String),
     /// Print the version.
     Version,
     /// Create a container.
@@ -101,19 +119,19 @@ pub(crate) enum Command {
         /// Options of ps(1).
         options: Vec<OsString>,
     },
-    /// Signal a container.
+    /// Signal containers.
     Kill {
-        /// The container.
-        id: ContainerId,
+        /// Which.
+        of: Selection,
         /// The signal.
         signal: Signal,
         /// Which processes.
         scope: KillScope,
     },
-    /// Delete a container.
+    /// Delete containers.
     Delete {
-        /// The container.
-        id: ContainerId,
+        /// Which.
+        of: Selection,
         /// Even when it lives.
         force: bool,
     },
@@ -126,17 +144,28 @@ pub(crate) enum Command {
         /// The container.
         id: ContainerId,
         /// The limits.
-        resources: Box<LinuxResources>,
+        update: Box<resources::Update>,
     },
     /// Print statistics.
     Events {
         /// The container.
         id: ContainerId,
+        /// How often; `None` for once.
+        interval: Option<Duration>,
+    },
+    /// Change mounts.
+    Mounts {
+        /// The container.
+        id: ContainerId,
+        /// How.
+        change: MountChange,
+        /// The file that says which.
+        file: PathBuf,
     },
     /// Write a configuration.
     Spec {
         /// Where.
-        bundle: Option<PathBuf>,
+        path: PathBuf,
         /// For an unprivileged user.
         rootless: bool,
     },
@@ -153,52 +182,17 @@ pub(crate) struct Invocation {
     pub command: Command,
 }
 
-const HELP: &str = "\
-berth-runtime: an OCI runtime
-
-usage: berth-runtime [GLOBAL OPTIONS] COMMAND [OPTIONS] [ID] [ARGUMENTS]
-
-commands:
-  create    create a container            [-b DIR] [--console-socket PATH] [--pid-file FILE]
-                                          [--no-pivot] [--no-new-keyring] [--preserve-fds N] ID
-  run       create and start a container  the same, [-d] [--keep] [--no-subreaper] ID
-  start     start a created container     ID
-  exec      execute another process       [-d] [-t] [-e NAME=VALUE] [--cwd DIR] [-u UID[:GID]]
-                                          [-g GID] [-c CAP] [-p FILE] [--console-socket PATH]
-                                          [--pid-file FILE] [--preserve-fds N] [--cgroup PATH]
-                                          [--no-new-privs] [--ignore-paused] [--apparmor PROFILE]
-                                          [--process-label LABEL] ID COMMAND [ARGUMENT ...]
-  kill      send a signal                 [-a] ID [SIGNAL]
-  delete    remove a container            [-f] ID
-  pause     freeze all processes          ID
-  resume    thaw them                     ID
-  state     print the state               ID
-  list      list containers               [-f table|json] [-q]
-  ps        list a container's processes  [-f table|json] ID [PS OPTIONS]
-  update    change limits                 [-r FILE|-] [--memory N] [--memory-swap N]
-                                          [--memory-reservation N] [--cpu-quota N] [--cpu-period N]
-                                          [--cpu-burst N] [--cpu-share N] [--cpu-idle N]
-                                          [--cpu-rt-period N] [--cpu-rt-runtime N]
-                                          [--cpuset-cpus LIST] [--cpuset-mems LIST]
-                                          [--pids-limit N] [--blkio-weight N] ID
-  events    print statistics              --stats ID
-  spec      write a config.json           [-b DIR] [--rootless]
-  features  print what is supported
-
-global options:
-  --root DIR              where states are kept (default /run/berth-runtime, or
-                          $XDG_RUNTIME_DIR/berth-runtime without privileges)
-  --log FILE              write errors and warnings to FILE, too
-  --log-format text|json  its format
-  --systemd-cgroup        let systemd make cgroups (the same: --cgroup-manager systemd)
-  -v, --version           print the version
-  -h, --help              print this
-";
-
 impl From<lexopt::Error> for Fault {
     fn from(error: lexopt::Error) -> Self {
         Self::usage(error.to_string())
     }
+}
+
+/// What this program was called.
+pub(crate) fn basename() -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&program).file_name().map(OsStr::to_string_lossy);
+    name.map_or_else(|| "berth-runtime".to_owned(), std::borrow::Cow::into_owned)
 }
 
 /// Understands a command line.
@@ -208,49 +202,133 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<Invocation, Fault> {
         root: default_root(),
         log: None,
         log_format: LogFormat::Text,
-        systemd_cgroup: false,
+        log_level: Level::Warning,
+        cgroup_manager: CgroupManager::Cgroupfs,
+        rootless: Rootless::Auto,
     };
     while let Some(argument) = parser.next()? {
         let command = match argument {
-            Long("root") => {
-                globals.root = PathBuf::from(parser.value()?);
-                continue;
-            }
-            Long("log") => {
-                globals.log =
-                    Some(PathBuf::from(parser.value()?)).filter(|p| !p.as_os_str().is_empty());
-                continue;
-            }
-            Long("log-format") => {
-                globals.log_format = match parser.value()?.string()?.as_str() {
-                    "json" => LogFormat::Json,
-                    "text" | "" => LogFormat::Text,
-                    other => return Err(Fault::usage(format!("--log-format cannot be {other:?}"))),
-                };
-                continue;
-            }
-            Long("systemd-cgroup") => {
-                globals.systemd_cgroup = true;
-                continue;
-            }
-            Long("cgroup-manager") => {
-                globals.systemd_cgroup = match parser.value()?.string()?.as_str() {
-                    "systemd" => true,
-                    "cgroupfs" => false,
-                    other => {
-                        return Err(Fault::usage(format!("--cgroup-manager cannot be {other:?}")));
-                    }
-                };
-                continue;
-            }
-            Short('v') | Long("version") => Command::Version,
-            Short('h') | Long("help") => Command::Help(HELP),
+            Short('v' | 'V') | Long("version") => Command::Version,
+            Short('h') | Long("help") => Command::Help(help::text(None).unwrap_or_default()),
             Value(word) => command(&word, &mut parser)?,
-            other => return Err(other.unexpected().into()),
+            Long(name) => {
+                let name = name.to_owned();
+                global(&name, &mut parser, &mut globals)?;
+                continue;
+            }
+            other @ Short(_) => return Err(other.unexpected().into()),
         };
         return Ok(Invocation { globals, command });
     }
     Err(Fault::usage("a command is missing"))
+}
+
+/// An option that precedes the command.
+fn global(name: &str, parser: &mut Parser, globals: &mut Globals) -> Result<(), Fault> {
+    match name {
+        "root" => globals.root = root(&parser.value()?)?,
+        "log" => {
+            globals.log =
+                Some(PathBuf::from(parser.value()?)).filter(|p| !p.as_os_str().is_empty());
+        }
+        "log-format" => {
+            let formats =
+                [("json", LogFormat::Json), ("text", LogFormat::Text), ("", LogFormat::Text)];
+            globals.log_format = choice(parser, name, &formats)?;
+        }
+        "log-level" => {
+            let levels =
+                [("error", Level::Error), ("warning", Level::Warning), ("debug", Level::Debug)];
+            globals.log_level = choice(parser, name, &levels)?;
+        }
+        "debug" => {
+            if flag(parser)? {
+                globals.log_level = Level::Debug;
+            }
+        }
+        "systemd-cgroup" => {
+            let systemd = flag(parser)?;
+            globals.cgroup_manager =
+                if systemd { CgroupManager::Systemd } else { CgroupManager::Cgroupfs };
+        }
+        "cgroup-manager" => {
+            let managers = [
+                ("systemd", CgroupManager::Systemd),
+                ("cgroupfs", CgroupManager::Cgroupfs),
+                ("disabled", CgroupManager::Disabled),
+            ];
+            globals.cgroup_manager = choice(parser, name, &managers)?;
+        }
+        "rootless" => {
+            let text = parser.value()?.string()?;
+            globals.rootless = match (text.as_str(), boolean(&text)) {
+                ("auto" | "", _) => Rootless::Auto,
+                (_, Some(true)) => Rootless::True,
+                (_, Some(false)) => Rootless::False,
+                _ => return Err(Fault::usage(format!("--rootless cannot be {text:?}"))),
+            };
+        }
+        _ => return Err(Long(name).unexpected().into()),
+    }
+    Ok(())
+}
+
+/// One of the values that an option can have.
+fn choice<T: Copy>(parser: &mut Parser, name: &str, known: &[(&str, T)]) -> Result<T, Fault> {
+    let text = parser.value()?.string()?;
+    let found = known.iter().find(|(word, _)| *word == text);
+    found
+        .map(|(_, value)| *value)
+        .ok_or_else(|| Fault::usage(format!("--{name} cannot be {text:?}")))
+}
+
+/// What a truth is written as.
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// An option that is set by being there, or by `=true`.
+pub(crate) fn flag(parser: &mut Parser) -> Result<bool, Fault> {
+    match parser.optional_value() {
+        None => Ok(true),
+        Some(text) => boolean(&text.to_string_lossy())
+            .ok_or_else(|| Fault::usage(format!("{} is neither true nor false", text.display()))),
+    }
+}
+
+/// An option that a command does not have, which may be a call for help.
+pub(crate) fn unexpected(argument: Arg<'_>) -> Fault {
+    match argument {
+        Short('h') | Long("help") => Fault::help(),
+        other => other.unexpected().into(),
+    }
+}
+
+/// The directory of states, absolute, and not one that holds everything else.
+fn root(word: &OsStr) -> Result<PathBuf, Fault> {
+    let failed = |error| Fault::io("find the working directory", &error);
+    let path = if word.is_empty() {
+        PathBuf::from("/")
+    } else {
+        std::path::absolute(word).map_err(failed)?
+    };
+    let mut plain = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            std::path::Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    if plain == Path::new("/") {
+        return Err(Fault::usage("--root cannot be /"));
+    }
+    Ok(plain)
 }
 
 fn default_root() -> PathBuf {
@@ -264,7 +342,18 @@ fn default_root() -> PathBuf {
 }
 
 fn command(word: &OsStr, parser: &mut Parser) -> Result<Command, Fault> {
-    match word.to_str().unwrap_or_default() {
+    let name = word.to_str().unwrap_or_default();
+    match understand(name, parser) {
+        Err(fault) if fault.wants_help() => match help::text(Some(name)) {
+            Some(text) => Ok(Command::Help(text)),
+            None => Err(Fault::usage(format!("No help topic for '{name}'"))),
+        },
+        result => result,
+    }
+}
+
+fn understand(name: &str, parser: &mut Parser) -> Result<Command, Fault> {
+    match name {
         "create" => run_arguments(parser, Mode::Create).map(Command::Create),
         "run" => run_arguments(parser, Mode::Run).map(Command::Run),
         "exec" => super::exec::parse(parser).map(|found| Command::Exec(Box::new(found))),
@@ -277,18 +366,29 @@ fn command(word: &OsStr, parser: &mut Parser) -> Result<Command, Fault> {
         "list" => list(parser),
         "ps" => processes(parser),
         "update" => {
-            let (id, resources) = resources::parse(parser)?;
-            Ok(Command::Update { id, resources: Box::new(resources) })
+            let (id, update) = resources::parse(parser)?;
+            Ok(Command::Update { id, update: Box::new(update) })
         }
         "events" => events(parser),
+        "mounts" => mounts(parser),
         "spec" => spec(parser),
         "features" => no_more(parser).map(|()| Command::Features),
-        "help" => Ok(Command::Help(HELP)),
         "version" => Ok(Command::Version),
-        "checkpoint" | "restore" => {
-            Err(Fault::usage(format!("{} is not supported", word.display())))
-        }
-        _ => Err(Fault::usage(format!("{} is not a command", word.display()))),
+        "help" => match parser.next()? {
+            Some(Value(topic)) => match help::text(topic.to_str()) {
+                Some(text) => Ok(Command::Help(text)),
+                None => Err(Fault::usage(format!("No help topic for '{}'", topic.display()))),
+            },
+            _ => Ok(Command::Help(help::text(None).unwrap_or_default())),
+        },
+        "checkpoint" | "restore" => Err(match parser.next()? {
+            Some(Short('h') | Long("help")) => Fault::help(),
+            _ => Fault::usage(format!("{name} is not supported")),
+        }),
+        _ => Err(match parser.next() {
+            Ok(Some(Short('h') | Long("help"))) => Fault::help(),
+            _ => Fault::usage(format!("{name} is not a command")),
+        }),
     }
 }
 
@@ -323,7 +423,7 @@ impl Id {
 fn no_more(parser: &mut Parser) -> Result<(), Fault> {
     match parser.next()? {
         None => Ok(()),
-        Some(other) => Err(other.unexpected().into()),
+        Some(other) => Err(unexpected(other)),
     }
 }
 
@@ -332,7 +432,7 @@ fn only_id(parser: &mut Parser) -> Result<ContainerId, Fault> {
     while let Some(argument) = parser.next()? {
         match argument {
             Value(word) => id.set(&word)?,
-            other => return Err(other.unexpected().into()),
+            other => return Err(unexpected(other)),
         }
     }
     id.get()
@@ -350,7 +450,9 @@ fn run_arguments(parser: &mut Parser, mode: Mode) -> Result<RunArguments, Fault>
     let mut found = RunArguments {
         id: ContainerId::new("none").map_err(|error| Fault::new(error.to_string()))?,
         bundle: PathBuf::from("."),
+        config: None,
         console_socket: None,
+        pidfd_socket: None,
         pid_file: None,
         no_pivot: false,
         no_new_keyring: false,
@@ -362,16 +464,18 @@ fn run_arguments(parser: &mut Parser, mode: Mode) -> Result<RunArguments, Fault>
     while let Some(argument) = parser.next()? {
         match argument {
             Short('b') | Long("bundle") => found.bundle = path(parser)?,
-            Long("console-socket") => found.console_socket = Some(path(parser)?),
-            Long("pid-file") => found.pid_file = Some(path(parser)?),
-            Long("no-pivot") => found.no_pivot = true,
-            Long("no-new-keyring") => found.no_new_keyring = true,
+            Short('f') | Long("config") => found.config = Some(path(parser)?),
+            Long("console-socket") => found.console_socket = optional_path(parser)?,
+            Long("pidfd-socket") => found.pidfd_socket = optional_path(parser)?,
+            Long("pid-file") => found.pid_file = optional_path(parser)?,
+            Long("no-pivot") => found.no_pivot = flag(parser)?,
+            Long("no-new-keyring") => found.no_new_keyring = flag(parser)?,
             Long("preserve-fds") => found.preserve_fds = preserve_fds(parser)?,
-            Short('d') | Long("detach") if mode == Mode::Run => found.detach = true,
-            Long("keep") if mode == Mode::Run => found.keep = true,
-            Long("no-subreaper") if mode == Mode::Run => found.no_subreaper = true,
+            Short('d') | Long("detach") if mode == Mode::Run => found.detach = flag(parser)?,
+            Long("keep") if mode == Mode::Run => found.keep = flag(parser)?,
+            Long("no-subreaper") if mode == Mode::Run => found.no_subreaper = flag(parser)?,
             Value(word) => id.set(&word)?,
-            other => return Err(other.unexpected().into()),
+            other => return Err(unexpected(other)),
         }
     }
     found.id = id.get()?;
@@ -384,6 +488,11 @@ pub(crate) fn path(parser: &mut Parser) -> Result<PathBuf, Fault> {
     if path.as_os_str().is_empty() { Err(Fault::usage("a path is empty")) } else { Ok(path) }
 }
 
+/// A path that may be empty, as callers give it who have none.
+pub(crate) fn optional_path(parser: &mut Parser) -> Result<Option<PathBuf>, Fault> {
+    Ok(Some(PathBuf::from(parser.value()?)).filter(|path| !path.as_os_str().is_empty()))
+}
+
 /// A count of descriptors.
 pub(crate) fn preserve_fds(parser: &mut Parser) -> Result<u32, Fault> {
     let count: u32 = parser.value()?.parse()?;
@@ -393,17 +502,37 @@ pub(crate) fn preserve_fds(parser: &mut Parser) -> Result<u32, Fault> {
     Ok(count)
 }
 
-fn kill(parser: &mut Parser) -> Result<Command, Fault> {
+/// The container or containers that a word stands for.
+fn selection(word: Option<OsString>, regex: bool) -> Result<Selection, Fault> {
+    let Some(word) = word else {
+        return Err(Fault::usage("the container's id is missing"));
+    };
+    if regex {
+        return Ok(Selection::Matching(word.to_string_lossy().into_owned()));
+    }
     let mut id = Id::default();
-    let mut signal = None;
-    let mut scope = KillScope::Init;
+    id.set(&word)?;
+    id.get().map(Selection::One)
+}
+
+fn one_too_many(word: &OsStr) -> Fault {
+    Fault::usage(format!("{} is one word too many", word.display()))
+}
+
+fn kill(parser: &mut Parser) -> Result<Command, Fault> {
+    let (mut of, mut signal) = (None, None);
+    let (mut scope, mut regex) = (KillScope::Init, false);
     while let Some(argument) = parser.next()? {
         match argument {
-            Short('a') | Long("all") => scope = KillScope::All,
+            Short('a') | Long("all") => {
+                scope = if flag(parser)? { KillScope::All } else { KillScope::Init };
+            }
+            Short('r') | Long("regex") => regex = flag(parser)?,
             Short('s') | Long("signal") => signal = Some(parser.value()?),
-            Value(word) if id.is_set() && signal.is_none() => signal = Some(word),
-            Value(word) => id.set(&word)?,
-            other => return Err(other.unexpected().into()),
+            Value(word) if of.is_none() => of = Some(word),
+            Value(word) if signal.is_none() => signal = Some(word),
+            Value(word) => return Err(one_too_many(&word)),
+            other => return Err(unexpected(other)),
         }
     }
     let signal = match signal {
@@ -413,28 +542,27 @@ fn kill(parser: &mut Parser) -> Result<Command, Fault> {
             .parse::<Signal>()
             .map_err(|error| Fault::new(error.to_string()).with_hint(error.hint()))?,
     };
-    Ok(Command::Kill { id: id.get()?, signal, scope })
+    Ok(Command::Kill { of: selection(of, regex)?, signal, scope })
 }
 
 fn delete(parser: &mut Parser) -> Result<Command, Fault> {
-    let mut id = Id::default();
-    let mut force = false;
+    let (mut of, mut force, mut regex) = (None, false, false);
     while let Some(argument) = parser.next()? {
         match argument {
-            Short('f') | Long("force") => force = true,
-            Value(word) => id.set(&word)?,
-            other => return Err(other.unexpected().into()),
+            Short('f') | Long("force") => force = flag(parser)?,
+            Short('r') | Long("regex") => regex = flag(parser)?,
+            Value(word) if of.is_none() => of = Some(word),
+            Value(word) => return Err(one_too_many(&word)),
+            other => return Err(unexpected(other)),
         }
     }
-    Ok(Command::Delete { id: id.get()?, force })
+    Ok(Command::Delete { of: selection(of, regex)?, force })
 }
 
 fn table_format(parser: &mut Parser) -> Result<TableFormat, Fault> {
-    match parser.value()?.string()?.as_str() {
-        "table" | "" => Ok(TableFormat::Table),
-        "json" => Ok(TableFormat::Json),
-        other => Err(Fault::usage(format!("--format cannot be {other:?}"))),
-    }
+    let formats =
+        [("table", TableFormat::Table), ("", TableFormat::Table), ("json", TableFormat::Json)];
+    choice(parser, "format", &formats)
 }
 
 fn list(parser: &mut Parser) -> Result<Command, Fault> {
@@ -442,8 +570,8 @@ fn list(parser: &mut Parser) -> Result<Command, Fault> {
     while let Some(argument) = parser.next()? {
         match argument {
             Short('f') | Long("format") => format = table_format(parser)?,
-            Short('q') | Long("quiet") => quiet = true,
-            other => return Err(other.unexpected().into()),
+            Short('q') | Long("quiet") => quiet = flag(parser)?,
+            other => return Err(unexpected(other)),
         }
     }
     Ok(Command::List { format, quiet })
@@ -457,18 +585,10 @@ fn processes(parser: &mut Parser) -> Result<Command, Fault> {
             Value(word) => {
                 let mut id = Id::default();
                 id.set(&word)?;
-                let mut options: Vec<OsString> = parser.raw_args()?.collect();
-                if options.first().is_some_and(|first| first == "--format") && options.len() >= 2 {
-                    let rest = options.split_off(2);
-                    format = match options.get(1).and_then(|word| word.to_str()) {
-                        Some("json") => TableFormat::Json,
-                        _ => TableFormat::Table,
-                    };
-                    options = rest;
-                }
+                let options: Vec<OsString> = parser.raw_args()?.collect();
                 return Ok(Command::Processes { id: id.get()?, format, options });
             }
-            other => return Err(other.unexpected().into()),
+            other => return Err(unexpected(other)),
         }
     }
     Err(Fault::usage("the container's id is missing"))
@@ -476,30 +596,61 @@ fn processes(parser: &mut Parser) -> Result<Command, Fault> {
 
 fn events(parser: &mut Parser) -> Result<Command, Fault> {
     let mut id = Id::default();
-    let mut once = false;
+    let (mut once, mut interval) = (false, Duration::from_secs(5));
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("stats") => once = true,
+            Long("stats") => once = flag(parser)?,
+            Long("interval") => {
+                let text = parser.value()?.string()?;
+                interval = super::events::duration(&text)
+                    .filter(|interval| !interval.is_zero())
+                    .ok_or_else(|| {
+                        Fault::usage(format!("--interval {text:?} is not a time such as 5s"))
+                    })?;
+            }
             Value(word) => id.set(&word)?,
-            other => return Err(other.unexpected().into()),
+            other => return Err(unexpected(other)),
         }
     }
-    if !once {
-        return Err(Fault::usage("a stream of events is not supported: give --stats"));
+    Ok(Command::Events { id: id.get()?, interval: (!once).then_some(interval) })
+}
+
+fn mounts(parser: &mut Parser) -> Result<Command, Fault> {
+    let mut words = Vec::new();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(word) => words.push(word),
+            other => return Err(unexpected(other)),
+        }
     }
-    Ok(Command::Events { id: id.get()? })
+    let [change, container, file] = &words[..] else {
+        return Err(Fault::usage("mounts takes three words: add or remove, an id, a file"));
+    };
+    let change = match change.to_str() {
+        Some("add") => MountChange::Add,
+        Some("remove") => MountChange::Remove,
+        _ => {
+            return Err(Fault::usage(format!("mounts {} is not a command", change.display())));
+        }
+    };
+    let mut id = Id::default();
+    id.set(container)?;
+    Ok(Command::Mounts { id: id.get()?, change, file: PathBuf::from(file) })
 }
 
 fn spec(parser: &mut Parser) -> Result<Command, Fault> {
-    let (mut bundle, mut rootless) = (None, false);
+    let mut bundle = PathBuf::from(".");
+    let mut file = PathBuf::from("config.json");
+    let mut rootless = false;
     while let Some(argument) = parser.next()? {
         match argument {
-            Short('b') | Long("bundle") => bundle = Some(path(parser)?),
-            Long("rootless") => rootless = true,
-            other => return Err(other.unexpected().into()),
+            Short('b') | Long("bundle") => bundle = path(parser)?,
+            Short('f') | Long("file") => file = path(parser)?,
+            Long("rootless") => rootless = flag(parser)?,
+            other => return Err(unexpected(other)),
         }
     }
-    Ok(Command::Spec { bundle, rootless })
+    Ok(Command::Spec { path: bundle.join(file), rootless })
 }
 
 #[cfg(test)]
@@ -541,7 +692,14 @@ mod tests {
             "--log-format xml list",
             "exec a",
             "ps",
-            "events a",
+            "events --interval 0s a",
+            "events --interval x a",
+            "mounts add a",
+            "mounts move a f",
+            "--root / list",
+            "--root ../../../../../../.. list",
+            "--rootless maybe list",
+            "--debug=x list",
             "checkpoint a",
             "run --preserve-fds -1 a",
             "state --all a",
@@ -557,6 +715,6 @@ mod tests {
         let found = parse(words.map(OsString::from).to_vec()).unwrap().globals;
         assert_eq!(found.root, PathBuf::from("/r"));
         assert_eq!(found.log_format, LogFormat::Json);
-        assert!(found.systemd_cgroup);
+        assert_eq!(found.cgroup_manager, CgroupManager::Systemd);
     }
 }

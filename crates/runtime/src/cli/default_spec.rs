@@ -15,14 +15,13 @@ const SPEC: &str = include_str!("spec.json");
 /// no groups but the user's own.
 const ROOTLESS: &str = include_str!("spec-rootless.json");
 
-/// Writes `config.json` into a bundle.
-pub(crate) fn write(bundle: Option<&Path>, rootless: bool) -> Result<(), Fault> {
-    let path = bundle.unwrap_or(Path::new(".")).join("config.json");
-    let file = OpenOptions::new().write(true).create_new(true).open(&path);
+/// Writes the file.
+pub(crate) fn write(path: &Path, rootless: bool) -> Result<(), Fault> {
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
     let mut file = match file {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(Fault::new(format!("{} is there already", path.display()))
-                .with_hint("remove it first, or give another --bundle"));
+                .with_hint("remove it first, or give another --bundle or --file"));
         }
         file => file.map_err(|error| Fault::io(format!("create {}", path.display()), &error))?,
     };
@@ -52,8 +51,8 @@ mod tests {
     #[test]
     fn a_configuration_is_written_once() {
         let directory = tempfile::tempdir().unwrap();
-        write(Some(directory.path()), false).unwrap();
-        assert!(write(Some(directory.path()), false).is_err());
+        write(&directory.path().join("config.json"), false).unwrap();
+        assert!(write(&directory.path().join("config.json"), false).is_err());
         let text = std::fs::read(directory.path().join("config.json")).unwrap();
         let spec: Spec = serde_json::from_slice(&text).unwrap();
         let kinds: Vec<_> = spec.linux.unwrap().namespaces.iter().map(|n| n.typ).collect();

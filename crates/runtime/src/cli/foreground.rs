@@ -1,18 +1,16 @@
 //! Waiting for a process in the foreground: signals go on to it, its exit code comes back, and
 //! between its terminal and ours everything is copied.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 
 use berth_runtime::process::{self, Ended, SignalReader};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::termios::{
-    OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
-};
 
-use super::log::Fault;
+use super::log::{Fault, Log};
+use super::notify::Proxy;
+use super::terminal::Terminal;
 
 /// Makes orphans of the container this process' children, so that they are waited for.
 pub(crate) fn become_subreaper() -> Result<(), Fault> {
@@ -31,32 +29,48 @@ impl Foreground {
         Ok(Self { signals })
     }
 
-    /// Waits for the process' end and gives its exit code; `master` is its terminal's.
+    /// Waits for the process' end and gives its exit code; `master` is its terminal's, `notify`
+    /// where it says that it is ready.
     pub(crate) fn wait(
         self,
         pid: i32,
         pidfd: &OwnedFd,
         master: Option<OwnedFd>,
+        mut notify: Option<Proxy>,
+        log: &Log,
     ) -> Result<ExitCode, Fault> {
         let failed = |errno: Errno| Fault::io("wait for the container's process", &errno.into());
         let mut terminal = master.map(Terminal::new).transpose()?;
         let mut status = None;
         loop {
-            let (ended, signalled) = match &mut terminal {
-                None => {
-                    let mut polled = [
-                        PollFd::new(pidfd, PollFlags::IN),
-                        PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
-                    ];
-                    rustix::io::retry_on_intr(|| poll(&mut polled, None)).map_err(failed)?;
-                    (!polled[0].revents().is_empty(), !polled[1].revents().is_empty())
+            let fixed = [pidfd.as_fd(), self.signals.as_fd()];
+            let fixed = fixed.into_iter().chain(notify.as_ref().map(Proxy::as_fd));
+            let mut polled: Vec<_> =
+                fixed.map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN)).collect();
+            let own = polled.len();
+            polled.extend(terminal.iter().flat_map(Terminal::sources));
+            rustix::io::retry_on_intr(|| poll(&mut polled, None)).map_err(failed)?;
+            let ready: Vec<bool> = polled.iter().map(|p| !p.revents().is_empty()).collect();
+            drop(polled);
+            if let Some(terminal) = &mut terminal {
+                terminal.copy(ready.get(own..).unwrap_or_default());
+            }
+            if ready.get(2..own).unwrap_or_default().contains(&true) {
+                // This process is the one to watch, as long as it waits for the other.
+                let main = std::process::id() as i32;
+                match notify.as_ref().map(|notify| notify.pass_on(main)) {
+                    Some(Ok(false)) | None => {}
+                    Some(Ok(true)) => notify = None,
+                    Some(Err(error)) => {
+                        log.warn(&format!("cannot pass on that the container is ready: {error}"));
+                        notify = None;
+                    }
                 }
-                Some(terminal) => terminal.turn(pidfd, self.signals.as_fd()).map_err(failed)?,
-            };
-            if signalled {
+            }
+            if ready.get(1) == Some(&true) {
                 status = status.or(self.pass_on(pid, pidfd, terminal.as_ref()));
             }
-            if ended {
+            if ready.first() == Some(&true) {
                 if let Some(terminal) = &mut terminal {
                     terminal.drain();
                 }
@@ -69,10 +83,12 @@ impl Foreground {
             None => process::wait(pidfd)
                 .map_err(|error| Fault::io("wait for the container's process", &error))?,
         };
-        Ok(match status {
-            Ended::Exited(code) => ExitCode::from(code as u8),
-            Ended::Killed(signal) => ExitCode::from((128 + signal) as u8),
-        })
+        let code = match status {
+            Ended::Exited(code) => code,
+            Ended::Killed(signal) => 128 + signal,
+        };
+        log.debug(|| format!("process {pid} ended with {code}"));
+        Ok(ExitCode::from(code as u8))
     }
 
     /// Passes signals on; tells how the process ended if it turned up among the orphans.
@@ -87,110 +103,4 @@ impl Foreground {
         }
         status
     }
-}
-
-/// Our terminal, in raw mode, and the container's.
-struct Terminal {
-    master: OwnedFd,
-    /// How ours was before.
-    saved: Option<Termios>,
-    input: bool,
-    output: bool,
-}
-
-impl Terminal {
-    fn new(master: OwnedFd) -> Result<Self, Fault> {
-        let failed = |error: io::Error| Fault::io("take over the terminal", &error);
-        let stdin = rustix::stdio::stdin();
-        let saved = if isatty(stdin) {
-            let saved = tcgetattr(stdin).map_err(|errno| failed(errno.into()))?;
-            let mut raw = saved.clone();
-            raw.make_raw();
-            tcsetattr(stdin, OptionalActions::Now, &raw).map_err(|errno| failed(errno.into()))?;
-            Some(saved)
-        } else {
-            None
-        };
-        let terminal = Self { master, saved, input: true, output: true };
-        terminal.resize();
-        Ok(terminal)
-    }
-
-    /// Takes over the size of ours.
-    fn resize(&self) {
-        if let Ok(size) = tcgetwinsize(rustix::stdio::stdin()) {
-            // A master whose slave is gone needs no size.
-            let _ = tcsetwinsize(&self.master, size);
-        }
-    }
-
-    /// Waits for something to happen and copies: whether the process ended, and whether there are
-    /// signals.
-    fn turn(&mut self, pidfd: &OwnedFd, signals: BorrowedFd<'_>) -> Result<(bool, bool), Errno> {
-        let stdin = rustix::stdio::stdin();
-        let wanted = |wanted: bool| if wanted { PollFlags::IN } else { PollFlags::empty() };
-        let mut polled = vec![
-            PollFd::new(pidfd, PollFlags::IN),
-            PollFd::from_borrowed_fd(signals, PollFlags::IN),
-        ];
-        if self.output {
-            polled.push(PollFd::new(&self.master, wanted(true)));
-        }
-        if self.input {
-            polled.push(PollFd::from_borrowed_fd(stdin, wanted(true)));
-        }
-        rustix::io::retry_on_intr(|| poll(&mut polled, None))?;
-        let ready = |at: usize| polled.get(at).is_some_and(|p| !p.revents().is_empty());
-        let (ended, signalled) = (ready(0), ready(1));
-        let (output, input) =
-            (self.output && ready(2), self.input && ready(2 + usize::from(self.output)));
-        drop(polled);
-        if output && !copy(self.master.as_fd(), rustix::stdio::stdout()) {
-            self.output = false;
-        }
-        if input && !copy(stdin, self.master.as_fd()) {
-            self.input = false;
-            // As a terminal tells of the end of its input.
-            let _ = rustix::io::write(&self.master, &[4]);
-        }
-        Ok((ended, signalled))
-    }
-
-    /// Copies what the process has still written.
-    fn drain(&mut self) {
-        while self.output {
-            let mut polled = [PollFd::new(&self.master, PollFlags::IN)];
-            let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-            match poll(&mut polled, Some(&now)) {
-                Ok(1..) if copy(self.master.as_fd(), rustix::stdio::stdout()) => {}
-                _ => self.output = false,
-            }
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if let Some(saved) = &self.saved {
-            // There is nothing to be done about a terminal that is gone.
-            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, saved);
-        }
-    }
-}
-
-/// Copies once; false at the end.
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
-    let mut buffer = [0u8; 16 << 10];
-    let length = match rustix::io::retry_on_intr(|| rustix::io::read(from, &mut buffer)) {
-        Ok(0) | Err(_) => return false,
-        Ok(length) => length,
-    };
-    let mut rest = buffer.get(..length).unwrap_or_default();
-    while !rest.is_empty() {
-        match rustix::io::retry_on_intr(|| rustix::io::write(to, rest)) {
-            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-            Err(_) => return false,
-        }
-    }
-    true
 }

@@ -1,14 +1,14 @@
-//! What is known of containers, printed: `state`, `list`, `ps`, `events --stats`.
+//! What is known of containers, printed: `state`, `list`, `ps`.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::process::Command;
 
-use berth_runtime::{ContainerId, ContainerSummary, Runtime};
+use berth_runtime::{ContainerId, ContainerSummary, LookupError, Runtime};
 use serde::Serialize;
 
 use super::arguments::TableFormat;
-use super::log::{Fault, print};
+use super::log::{Fault, Log, print};
 
 /// The state as runc prints it: the specification's, and a little more.
 #[derive(Serialize)]
@@ -69,9 +69,21 @@ pub(crate) fn state(runtime: &Runtime, id: &ContainerId) -> Result<(), Fault> {
     print_json(&FullState::new(&runtime.summary(id)?))
 }
 
-/// `list`.
-pub(crate) fn list(runtime: &Runtime, format: TableFormat, quiet: bool) -> Result<(), Fault> {
-    let summaries = runtime.list()?;
+/// `list`. A state that cannot be read is told of and left out.
+pub(crate) fn list(
+    runtime: &Runtime,
+    format: TableFormat,
+    quiet: bool,
+    log: &Log,
+) -> Result<(), Fault> {
+    let mut summaries = Vec::new();
+    for id in runtime.ids()? {
+        match runtime.summary(&id) {
+            Ok(summary) => summaries.push(summary),
+            Err(LookupError::NotFound(_)) => {}
+            Err(error) => log.warn(&berth_runtime::error::chain(&error)),
+        }
+    }
     if quiet {
         let ids = summaries.iter().map(|summary| format!("{}\n", summary.state.id));
         return print(&ids.collect::<String>());
@@ -161,22 +173,6 @@ fn select(text: &str, processes: &[i32]) -> Result<String, Fault> {
         }
     }
     Ok(selected)
-}
-
-/// An event of `events`, as runc prints it.
-#[derive(serde::Serialize)]
-struct StatsEvent<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    id: &'a str,
-    data: &'a berth_cgroup::Statistics,
-}
-
-/// `events --stats`.
-pub(crate) fn statistics(runtime: &Runtime, id: &ContainerId) -> Result<(), Fault> {
-    let statistics = runtime.statistics(id)?;
-    let event = StatsEvent { kind: "stats", id: id.as_str(), data: &statistics };
-    print(&format!("{}\n", serde_json::to_string(&event).unwrap_or_default()))
 }
 
 #[cfg(test)]

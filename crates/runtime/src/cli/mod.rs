@@ -1,19 +1,29 @@
 //! The command line: one module parses, one a command translates, one prints.
 
+mod activation;
 mod arguments;
 mod default_spec;
+mod events;
 mod exec;
 mod foreground;
+mod help;
 mod inspect;
 mod log;
+mod mounts;
+mod notify;
+mod regex;
 mod resources;
 mod run;
+mod selection;
+mod socket;
+mod start;
+mod terminal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use arguments::{Command, Globals, Invocation};
-use berth_runtime::{DeleteMode, Runtime};
+use berth_runtime::Runtime;
 use log::{Fault, Log};
 
 /// Runs a command line and gives its exit code.
@@ -34,10 +44,12 @@ pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
 }
 
 fn dispatch(globals: &Globals, command: Command, log: &Log) -> Result<ExitCode, Fault> {
-    let runtime = Runtime::new(&globals.root);
-    let runtime = if globals.systemd_cgroup { runtime.with_systemd_cgroup() } else { runtime };
+    log.debug(|| format!("berth-runtime {}: {command:?}", env!("CARGO_PKG_VERSION")));
+    let runtime = Runtime::new(&globals.root)
+        .with_cgroup_manager(globals.cgroup_manager)
+        .with_rootless(globals.rootless);
     match command {
-        Command::Help(text) => log::print(text)?,
+        Command::Help(text) => log::print(&text)?,
         Command::Version => log::print(&format!(
             "berth-runtime version {}\nspec: {}\n",
             env!("CARGO_PKG_VERSION"),
@@ -46,24 +58,22 @@ fn dispatch(globals: &Globals, command: Command, log: &Log) -> Result<ExitCode, 
         Command::Create(options) => return run::create(&runtime, options, log),
         Command::Run(options) => return run::run(&runtime, options, log),
         Command::Exec(options) => return exec::exec(&runtime, *options, log),
-        Command::Start(id) => runtime.start(&id)?,
+        Command::Start(id) => start::start(&runtime, &id, log)?,
         Command::State(id) => inspect::state(&runtime, &id)?,
-        Command::List { format, quiet } => inspect::list(&runtime, format, quiet)?,
+        Command::List { format, quiet } => inspect::list(&runtime, format, quiet, log)?,
         Command::Processes { id, format, options } => {
             inspect::processes(&runtime, &id, format, &options)?;
         }
-        Command::Kill { id, signal, scope } => runtime.kill(&id, signal, scope)?,
-        Command::Delete { id, force } => {
-            let mode = if force { DeleteMode::Force } else { DeleteMode::Stopped };
-            for warning in runtime.delete(&id, mode)? {
-                log.warn(&warning);
-            }
+        Command::Kill { of, signal, scope } => {
+            return selection::kill(&runtime, &of, signal, scope, log);
         }
+        Command::Delete { of, force } => return selection::delete(&runtime, &of, force, log),
         Command::Pause(id) => runtime.pause(&id)?,
         Command::Resume(id) => runtime.resume(&id)?,
-        Command::Update { id, resources } => runtime.update(&id, &resources)?,
-        Command::Events { id } => inspect::statistics(&runtime, &id)?,
-        Command::Spec { bundle, rootless } => default_spec::write(bundle.as_deref(), rootless)?,
+        Command::Update { id, update } => resources::update(&runtime, &id, &update, log)?,
+        Command::Events { id, interval } => events::events(&runtime, &id, interval, log)?,
+        Command::Mounts { id, change, file } => mounts::change(&runtime, &id, change, &file)?,
+        Command::Spec { path, rootless } => default_spec::write(&path, rootless)?,
         Command::Features => inspect::print_json(&berth_runtime::features())?,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,16 +3,24 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use berth_runtime::ContainerId;
+use berth_runtime::{ContainerId, Runtime};
 use berth_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
-use super::arguments::Id;
-use super::log::Fault;
+use super::arguments::{Id, unexpected};
+use super::log::{Fault, Log};
+
+/// What `update` changes.
+#[derive(Debug, Default)]
+pub(crate) struct Update {
+    resources: LinuxResources,
+    /// Whether limits of kernel memory were among the options.
+    kernel_memory: bool,
+}
 
 /// Understands the command line after `update`.
-pub(crate) fn parse(parser: &mut Parser) -> Result<(ContainerId, LinuxResources), Fault> {
+pub(crate) fn parse(parser: &mut Parser) -> Result<(ContainerId, Update), Fault> {
     let mut id = Id::default();
     let mut file: Option<PathBuf> = None;
     let mut options: Vec<(String, String)> = Vec::new();
@@ -24,20 +32,43 @@ pub(crate) fn parse(parser: &mut Parser) -> Result<(ContainerId, LinuxResources)
                 let name = name.to_owned();
                 options.push((name, parser.value()?.string()?));
             }
-            other => return Err(other.unexpected().into()),
+            other => return Err(unexpected(other)),
         }
     }
-    let mut resources = match file {
-        Some(file) => read(&file)?,
-        None => LinuxResources::default(),
-    };
-    for (name, value) in &options {
-        set(&mut resources, name, value)?;
+    let mut update = Update::default();
+    if let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) {
+        update.resources = read(&file)?;
     }
-    if resources == LinuxResources::default() {
+    // As callers give them who have nothing to say.
+    options.retain(|(_, value)| !value.is_empty());
+    for (name, value) in &options {
+        match name.as_str() {
+            "kernel-memory" | "kernel-memory-tcp" => update.kernel_memory = true,
+            "l3-cache-schema" | "mem-bw-schema" => {
+                return Err(Fault::new(format!("--{name} is not supported on this host"))
+                    .with_hint("Intel RDT needs a processor and a kernel with resctrl"));
+            }
+            _ => set(&mut update.resources, name, value)?,
+        }
+    }
+    let id = id.get()?;
+    if update.resources == LinuxResources::default() && !update.kernel_memory {
         return Err(Fault::usage("there is nothing to update"));
     }
-    Ok((id.get()?, resources))
+    Ok((id, update))
+}
+
+/// `update`.
+pub(crate) fn update(
+    runtime: &Runtime,
+    id: &ContainerId,
+    update: &Update,
+    log: &Log,
+) -> Result<(), Fault> {
+    if update.kernel_memory {
+        log.warn("limits of kernel memory are no more; they change nothing");
+    }
+    Ok(runtime.update(id, &update.resources)?)
 }
 
 const OPTIONS: &[&str] = &[
@@ -51,6 +82,10 @@ const OPTIONS: &[&str] = &[
     "cpu-share",
     "cpuset-cpus",
     "cpuset-mems",
+    "kernel-memory",
+    "kernel-memory-tcp",
+    "l3-cache-schema",
+    "mem-bw-schema",
     "memory",
     "memory-reservation",
     "memory-swap",
@@ -135,7 +170,7 @@ mod tests {
 
     fn parsed(words: &[&str]) -> Result<LinuxResources, Fault> {
         let mut parser = Parser::from_args(words.iter().map(|&word| OsString::from(word)));
-        parse(&mut parser).map(|(_, resources)| resources)
+        parse(&mut parser).map(|(_, update)| update.resources)
     }
 
     #[test]

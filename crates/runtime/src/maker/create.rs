@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use berth_cgroup::{AttachError, Cgroup, Driver, Hierarchies, HierarchyKind, UnifiedJoin};
@@ -11,13 +12,13 @@ use berth_spec::state::{ContainerState, State};
 use super::dialogue::{self, Dialogue};
 use super::ownership::owner;
 use super::terminal;
-use super::{Launched, launch, reports};
+use super::{Launched, additions, launch, reports};
 use crate::child::channel;
 use crate::config::{self, ConfigError};
 use crate::error::{CgroupSetupError, CreateError, ErrorKind, SetupError};
 use crate::hooks;
 use crate::id::ContainerId;
-use crate::options::{CreateOptions, CreateUntil, Created, InitParent, Keyring, OwnBinary};
+use crate::options::{CreateOptions, CreateUntil, Created, InitParent, Keyring, Notify, OwnBinary};
 use crate::plan::process::{ProcessContext, search_path};
 use crate::plan::rootfs::{RootContext, root_path};
 use crate::plan::{
@@ -25,15 +26,17 @@ use crate::plan::{
     sysctl, validate,
 };
 use crate::protect;
-use crate::state::{Directory, Record, START_ERROR, now, start_time};
+use crate::state::{Directory, Record, START_ERROR, StateFileError, now, start_time};
 use crate::sys;
 
 /// What `create` works with.
 pub(crate) struct Creator<'a> {
     /// The directory of states.
     pub root: &'a Path,
-    /// Who makes cgroups.
-    pub driver: Driver,
+    /// Who makes cgroups, if anybody does.
+    pub driver: Option<Driver>,
+    /// Whether a container may be without a cgroup of its own.
+    pub rootless: bool,
 }
 
 /// A container on its way; dropped before it is done, it leaves nothing behind.
@@ -99,18 +102,26 @@ struct Bundle {
 }
 
 impl Bundle {
-    fn read(options: &CreateOptions) -> Result<(Self, NamespacePlan), CreateError> {
+    fn read(options: &CreateOptions, root: &Path) -> Result<(Self, NamespacePlan), CreateError> {
         let path = fs::canonicalize(&options.bundle).map_err(|source| CreateError::Config {
             bundle: options.bundle.clone(),
             source: ConfigError::Read { path: options.bundle.clone(), source },
         })?;
         let failed = |source| CreateError::Config { bundle: path.clone(), source };
-        let config::Loaded { spec, text } = config::load(&path).map_err(failed)?;
+        let config::Loaded { mut spec, text } = match &options.config {
+            Some(file) => config::load_file(file),
+            None => config::load(&path),
+        }
+        .map_err(failed)?;
         let none = Linux::default();
         let namespaces =
             NamespacePlan::new(spec.linux.as_ref().unwrap_or(&none)).map_err(failed)?;
         validate::spec(&spec, &namespaces).map_err(failed)?;
-        if let Some(process) = &spec.process {
+        if options.notify == Notify::Socket {
+            additions::notify(&mut spec, root.join(&options.id));
+        }
+        if let Some(process) = &mut spec.process {
+            additions::listen(process, &options.listen, 0);
             terminal::check(process, &options.console)
                 .map_err(|(terminal, problem)| CreateError::Terminal { terminal, problem })?;
         }
@@ -137,6 +148,7 @@ impl Bundle {
             owner: rustix::process::getuid().as_raw(),
             annotations: spec.annotations.clone(),
             cgroup: creation.cgroup.as_ref().map(Cgroup::saved),
+            resources: None,
             namespaces,
             poststart: hooks(|hooks| &hooks.poststart),
             poststop: hooks(|hooks| &hooks.poststop),
@@ -152,14 +164,19 @@ impl Creator<'_> {
         {
             return Err(CreateError::OwnBinary { path });
         }
-        let (bundle, namespaces) = Bundle::read(&options)?;
+        let (bundle, namespaces) = Bundle::read(&options, self.root)?;
         let id = options.id.clone();
         let in_setup = |source| CreateError::Setup { id: id.clone(), source };
-        dialogue::check_preserved(options.preserve_fds).map_err(in_setup)?;
+        let preserved = options.listen.count.saturating_add(options.preserve_fds);
+        dialogue::check_preserved(preserved).map_err(in_setup)?;
         let none = (Linux::default(), Process::default());
         let linux = bundle.spec.linux.as_ref().unwrap_or(&none.0);
         // That there is one was checked.
         let process = bundle.spec.process.as_ref().unwrap_or(&none.1);
+        if self.driver.is_none() && limits_anything(linux) {
+            let reason = "cgroups are disabled";
+            return Err(bundle.failed(ConfigError::unsupported("linux.resources", reason)));
+        }
 
         let in_state = |source| CreateError::State { id: id.clone(), source };
         let directory = Directory::create(self.root, &id)
@@ -168,6 +185,7 @@ impl Creator<'_> {
         let mut creation =
             Creation { directory, cgroup: None, process: None, poststop: None, done: false };
         let mut warnings = Vec::new();
+        let notify = make_notify(&creation.directory, &options).map_err(in_state)?;
         let hierarchies =
             self.make_cgroup(&id, &bundle.spec, &namespaces, &mut creation, &mut warnings)?;
         let mut record = bundle.record(&creation, namespaces.all())?;
@@ -225,7 +243,7 @@ impl Creator<'_> {
             }
         }
         let pidfd = creation.finish().map_err(in_setup)?;
-        Ok(Created { pid, pidfd, terminal, warnings })
+        Ok(Created { pid, pidfd, terminal, notify, warnings })
     }
 
     /// Makes the cgroup and limits it. Without privileges there may be none.
@@ -247,10 +265,13 @@ impl Creator<'_> {
             }
             Err(error) => return Err(failed(error.into())),
         };
-        let default = default_cgroup(id, self.driver);
+        let Some(driver) = self.driver else {
+            return Ok(Some(hierarchies));
+        };
+        let default = default_cgroup(id, driver);
         let path = linux.cgroups_path.as_deref().filter(|path| !path.as_os_str().is_empty());
         let owner = owner(spec, namespaces, &hierarchies);
-        let made = Cgroup::create(&hierarchies, path.unwrap_or(&default), self.driver, owner)
+        let made = Cgroup::create(&hierarchies, path.unwrap_or(&default), driver, owner)
             .map_err(CgroupSetupError::from);
         match made {
             Ok(cgroup) => {
@@ -261,7 +282,7 @@ impl Creator<'_> {
             }
             Err(error)
                 if error.kind() == ErrorKind::Permission
-                    && berth_cgroup::is_rootless()
+                    && self.rootless
                     && path.is_none()
                     && !limits_anything(linux) =>
             {
@@ -309,6 +330,21 @@ impl Creator<'_> {
             dialogue::say(socket, channel::Word::Cgroup, pid, &paths).map_err(Accompany::Setup)?;
         }
         Ok(())
+    }
+}
+
+/// Makes what the socket for sd_notify(3) needs, and the socket itself if the program runs at once.
+fn make_notify(
+    directory: &Directory,
+    options: &CreateOptions,
+) -> Result<Option<UnixDatagram>, StateFileError> {
+    if options.notify == Notify::None {
+        return Ok(None);
+    }
+    directory.make_notify()?;
+    match options.until {
+        CreateUntil::Created => Ok(None),
+        CreateUntil::Running => directory.bind_notify(),
     }
 }
 
@@ -442,7 +478,8 @@ impl Prepared<'_> {
                 personality: self.linux.personality.as_ref(),
                 memory_policy: self.linux.memory_policy.as_ref(),
                 seccomp,
-                preserve_fds: options.preserve_fds,
+                listens: options.listen.count > 0,
+                preserve_fds: options.listen.count.saturating_add(options.preserve_fds),
             },
             warnings,
         )

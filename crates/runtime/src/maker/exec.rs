@@ -1,9 +1,9 @@
 //! `exec`: another process in a container that is there already.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Component, Path};
 
-use berth_cgroup::{Cgroup, SavedCgroup, UnifiedJoin};
+use berth_cgroup::{Cgroup, HierarchyKind, SavedCgroup, UnifiedJoin};
 use berth_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
 use berth_spec::state::{ContainerState, State};
 use rustix::fs::{Mode, OFlags};
@@ -11,14 +11,14 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::dialogue::{self, Dialogue};
-use super::{Launched, launch, reports, terminal};
+use super::{Launched, additions, launch, reports, terminal};
 use crate::child::channel;
 use crate::config::{self, ConfigError};
 use crate::error::{CgroupSetupError, ExecError, LookupError, SetupError};
 use crate::id::ContainerId;
 use crate::lifecycle::Container;
 use crate::options::{
-    CreateUntil, ExecOptions, ExecPaused, Executed, InitParent, OwnBinary, ProcessSource,
+    CreateUntil, ExecOptions, ExecPaused, Executed, InitParent, OwnBinary, ProcessSource, SubCgroup,
 };
 use crate::plan::namespaces::{Join, flag};
 use crate::plan::process::{CpuMask, ProcessContext, search_path};
@@ -54,17 +54,18 @@ pub(crate) fn exec(root: &Path, options: ExecOptions) -> Result<Executed, ExecEr
     let init = Container::pidfd(&record).ok_or_else(|| stopped(ContainerState::Stopped))?;
     // The configuration as it was when the container was created.
     let spec = config::load_file(&container.directory.config_path()).map_err(in_config)?.spec;
-    let process = match options.process {
+    let mut process = match options.process {
         ProcessSource::File(path) => config::load_process(&path).map_err(in_config)?,
         ProcessSource::Spec(process) => *process,
     };
+    let preserved = additions::listen(&mut process, &options.listen, options.preserve_fds);
     validate::check_process(&process).map_err(in_config)?;
     terminal::check(&process, &options.console)
         .map_err(|(terminal, problem)| ExecError::Terminal { terminal, problem })?;
-    dialogue::check_preserved(options.preserve_fds).map_err(in_setup)?;
+    dialogue::check_preserved(preserved).map_err(in_setup)?;
 
     let mut warnings = Vec::new();
-    let cgroup = cgroup_of(&record, options.cgroup.as_deref(), &id)?;
+    let cgroup = cgroup_of(&record, &options.cgroups, &id)?;
     let namespaces = namespaces(&record, &init).map_err(in_setup)?;
     let joiner = match &cgroup {
         Some(cgroup) => Some(
@@ -74,9 +75,9 @@ pub(crate) fn exec(root: &Path, options: ExecOptions) -> Result<Executed, ExecEr
         ),
         None => None,
     };
-    let process_plan =
-        process_plan(&spec, &process, &namespaces, options.preserve_fds, &mut warnings)
-            .map_err(in_config)?;
+    let mut process_plan =
+        process_plan(&spec, &process, &namespaces, preserved, &mut warnings).map_err(in_config)?;
+    process_plan.needs_listen_pid = options.listen.count > 0;
     let initial =
         process.exec_cpu_affinity.as_ref().and_then(|affinity| affinity.initial.as_deref());
     let initial = initial
@@ -188,23 +189,41 @@ impl Drop for Guard {
 /// The container's cgroup, or one below it.
 fn cgroup_of(
     record: &Record,
-    below: Option<&Path>,
+    below: &[SubCgroup],
     id: &ContainerId,
 ) -> Result<Option<Cgroup>, ExecError> {
-    let Some(saved) = &record.cgroup else { return Ok(None) };
-    let mut saved: SavedCgroup = saved.clone();
-    if let Some(below) = below {
-        let plain = |c: std::path::Component<'_>| {
-            matches!(c, std::path::Component::Normal(_) | std::path::Component::RootDir)
+    let invalid = |problem: &str| {
+        let source = ConfigError::invalid("--cgroup", problem);
+        ExecError::Config { id: id.clone(), source }
+    };
+    let Some(saved) = &record.cgroup else {
+        return if below.is_empty() {
+            Ok(None)
+        } else {
+            Err(invalid("the container has no cgroup of its own"))
         };
-        if !below.components().all(plain) {
-            let problem = "must be a path below the container's cgroup";
-            let source = ConfigError::invalid("--cgroup", problem);
-            return Err(ExecError::Config { id: id.clone(), source });
+    };
+    let mut saved: SavedCgroup = saved.clone();
+    for sub in below {
+        let plain = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::RootDir);
+        if !sub.path.components().all(plain) {
+            return Err(invalid("must be a path below the container's cgroup"));
         }
-        let below = below.strip_prefix("/").unwrap_or(below);
+        let path = sub.path.strip_prefix("/").unwrap_or(&sub.path);
+        let mut found = false;
         for directory in &mut saved.directories {
-            directory.path.push(below);
+            let meant = |name: &String| match &directory.kind {
+                HierarchyKind::Unified => name.is_empty() || name == "unified",
+                HierarchyKind::Named(known) => name.strip_prefix("name=").unwrap_or(name) == known,
+                HierarchyKind::Controllers(list) => list.contains(name),
+            };
+            if sub.controllers.is_empty() || sub.controllers.iter().any(meant) {
+                directory.path.push(path);
+                found = true;
+            }
+        }
+        if !found {
+            return Err(invalid("names a controller that the container has no cgroup of"));
         }
     }
     let failed = |source: CgroupSetupError| ExecError::Cgroup { id: id.clone(), source };
@@ -266,6 +285,7 @@ fn process_plan(
         personality: linux.and_then(|linux| linux.personality.as_ref()),
         memory_policy: None,
         seccomp,
+        listens: false,
         preserve_fds,
     };
     let mut plan = ProcessPlan::new(process, context, warnings)?;

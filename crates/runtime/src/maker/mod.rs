@@ -1,6 +1,7 @@
 //! The maker's side: preparing, cloning, accompanying the new process, and cleaning up when that
 //! fails. What the new process does itself is in `child`.
 
+mod additions;
 pub(crate) mod create;
 mod dialogue;
 pub(crate) mod exec;

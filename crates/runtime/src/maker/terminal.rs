@@ -34,6 +34,7 @@ pub(crate) fn connect(
         return Ok((None, None));
     }
     let mut arrival = None;
+    let keeps_newlines = matches!(console, Console::Return);
     let socket: OwnedFd = match console {
         Console::None => return Ok((None, None)),
         Console::Return => {
@@ -55,7 +56,7 @@ pub(crate) fn connect(
     let size = process.console_size.as_ref().filter(|size| size.height > 0 && size.width > 0);
     let clamp = |value: u64| u16::try_from(value).unwrap_or(u16::MAX);
     let size = size.map(|size| (clamp(size.height), clamp(size.width)));
-    Ok((Some(TerminalPlan { socket, size }), arrival))
+    Ok((Some(TerminalPlan { socket, size, keeps_newlines }), arrival))
 }
 
 /// Takes the master that has arrived.

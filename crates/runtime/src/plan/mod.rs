@@ -76,6 +76,8 @@ pub(crate) struct TerminalPlan {
     pub socket: OwnedFd,
     /// Rows and columns.
     pub size: Option<(u16, u16)>,
+    /// Whether a newline stays one, rather than become a carriage return and a newline.
+    pub keeps_newlines: bool,
 }
 
 /// Hooks that run in the container's namespaces.

@@ -21,10 +21,12 @@ pub(crate) struct ProcessPlan {
     pub candidates: Vec<CString>,
     /// Its arguments.
     pub arguments: Pointers,
-    /// Its environment, with room for one more variable.
+    /// Its environment, with room for two more variables.
     pub environment: Pointers,
     /// Whether HOME has to be looked up.
     pub needs_home: bool,
+    /// Whether LISTEN_PID has to be set.
+    pub needs_listen_pid: bool,
     /// The working directory.
     pub cwd: CString,
     /// User id.
@@ -70,6 +72,8 @@ pub(crate) struct ProcessContext<'a> {
     pub memory_policy: Option<&'a LinuxMemoryPolicy>,
     /// The compiled filter.
     pub seccomp: Option<Filter>,
+    /// Whether it gets sockets to listen at.
+    pub listens: bool,
     /// How many descriptors from 3 on are kept.
     pub preserve_fds: u32,
 }
@@ -103,8 +107,9 @@ impl ProcessPlan {
         Ok(Self {
             candidates: candidates(command, search_path(&process.env))?,
             arguments: Pointers::new(&arguments, 0),
-            environment: Pointers::new(&environment, 1),
+            environment: Pointers::new(&environment, 2),
             needs_home: !process.env.iter().any(|variable| variable.starts_with("HOME=")),
+            needs_listen_pid: context.listens,
             cwd: c_path(&process.cwd, "process.cwd")?,
             uid: user.uid,
             gid: user.gid,
