@@ -204,7 +204,13 @@ async fn copy_output(attachment: &Attachment, session: &Session) -> Result<Ended
             Some(AttachEvent::Stderr(_)) if !session.stderr => continue,
             Some(AttachEvent::Stdout(bytes)) => (&stdout, bytes),
             Some(AttachEvent::Stderr(bytes)) => (&stderr, bytes),
-            Some(AttachEvent::Exited(status)) => return Ok(Ended::Exited(status)),
+            Some(AttachEvent::Exited(status)) => {
+                if let Some(error) = attachment.take_cleanup_failure() {
+                    // The process did what it did: its exit code is still ours.
+                    output::failure(&Failure::from(error));
+                }
+                return Ok(Ended::Exited(status));
+            }
             None => {
                 let message = "lost the container's monitor, and with it how the process ended";
                 return Err(Failure::new(ErrorKind::Unavailable, message)

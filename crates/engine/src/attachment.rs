@@ -64,6 +64,8 @@ struct Shared {
     /// Bytes of standard input that the monitor has not reported as taken.
     outstanding: usize,
     ended: bool,
+    /// Why the clean-up after the end failed.
+    unclean: Option<AttachError>,
 }
 
 /// An attached client. All methods take `&self`: reading and writing may run at the same time, and
@@ -101,7 +103,7 @@ impl Attachment {
                 UnixStream::from_std(socket)
             })
             .map_err(failed)?;
-        let shared = Shared { connection, outstanding: 0, ended: false };
+        let shared = Shared { connection, outstanding: 0, ended: false, unclean: None };
         Ok(Self { shared: Mutex::new(shared), watched, taken: Notify::new(), target, owner })
     }
 
@@ -117,7 +119,8 @@ impl Attachment {
     /// that leaves no exit status to be told. Cancel safe.
     ///
     /// For the attachment that `run` or `start` gave, the container's clean-up (and its removal,
-    /// with `--rm`) is done when `Exited` is handed out: its name is free again by then.
+    /// with `--rm`) is done when `Exited` is handed out: its name is free again by then. If it
+    /// failed, [`Self::take_cleanup_failure`] tells why.
     pub async fn next(&self) -> Result<Option<AttachEvent>, AttachError> {
         loop {
             let received = {
@@ -152,7 +155,7 @@ impl Attachment {
                     self.taken.notify_waiters();
                 }
                 Reply::Exited { target, exit } if target == self.target && !exit.restarting => {
-                    self.end().await?;
+                    self.end().await;
                     return Ok(Some(AttachEvent::Exited(exit.into())));
                 }
                 _ => {}
@@ -178,19 +181,28 @@ impl Attachment {
         Ok(())
     }
 
+    /// Why cleaning up after the process's end failed, if it did: its exit status is known all the
+    /// same, and the next command that looks at the container cleans up.
+    pub fn take_cleanup_failure(&self) -> Option<AttachError> {
+        self.shared().unclean.take()
+    }
+
     /// The process is gone.
-    async fn end(&self) -> Result<(), AttachError> {
+    async fn end(&self) {
         if let Some(core) = &self.owner {
             let (core, id) = (Arc::clone(core), self.target.container.clone());
             let cleaned = tokio::task::spawn_blocking(move || core.clean_up_now(&id)).await;
-            cleaned.map_err(|_| Interrupted)??;
+            self.shared().unclean = match cleaned {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.into()),
+                Err(_) => Some(Interrupted.into()),
+            };
             let request = Request::CleanupDone { id: self.target.container.clone() };
             // A monitor that is gone needs no word.
             let _ = self.shared().connection.try_send(&request);
         }
         self.shared().ended = true;
         self.taken.notify_waiters();
-        Ok(())
     }
 
     /// Sends standard input; returns when all of it is on its way to a container that keeps up with

@@ -71,12 +71,12 @@ impl Core {
         let signal = options.signal.unwrap_or(record.details.stop_signal);
         let seconds = options.timeout.unwrap_or(record.details.stop_timeout);
         let patience = Duration::from_secs(u64::from(seconds));
-        if status != ContainerStatus::Restarting {
-            let ended = (seconds > 0 || signal == Signal::KILL)
-                && signal_and_wait(&mut monitor, id, signal, patience)?;
-            if !ended && !signal_and_wait(&mut monitor, id, Signal::KILL, KILL_PATIENCE)? {
-                return Err(MonitorError::Slow { action: "stop", id: id.to_owned() }.into());
-            }
+        // One that waits to be started again has ended with `NoRestart`; one whose restart is under
+        // way is ended by its monitor as soon as it runs.
+        let ended = (seconds > 0 || signal == Signal::KILL)
+            && signal_and_wait(&mut monitor, id, signal, patience)?;
+        if !ended && !signal_and_wait(&mut monitor, id, Signal::KILL, KILL_PATIENCE)? {
+            return Err(MonitorError::Slow { action: "stop", id: id.to_owned() }.into());
         }
         drop(monitor);
         self.clean_up_now(id)?;

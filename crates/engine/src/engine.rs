@@ -241,6 +241,13 @@ impl Engine {
         .await
     }
 
+    /// Has the monitor of a container execute the installed program in place, if it is another:
+    /// pid, children, log and clients stay. `None` when no monitor runs for the container.
+    pub async fn migrate(&self, container: &str) -> Result<Option<MigratedMonitor>, MigrateError> {
+        let word = container.to_owned();
+        self.work(move |core| core.migrate(&word)).await
+    }
+
     /// Removes a container; gives its id.
     pub async fn remove(
         &self,

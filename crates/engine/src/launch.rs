@@ -292,6 +292,7 @@ impl Core {
         self.prepare_volumes(record, &mount)?;
         if let RootfsMount::Overlay(overlay) = &mut mount
             && record.remove
+            && record.details.request.restart == RestartPolicy::No
         {
             // Nothing of it outlives the container: the kernel need not write it to the disk. Such
             // a file system is mounted once and never again.

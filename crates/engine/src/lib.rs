@@ -32,6 +32,7 @@ mod launch;
 mod list;
 mod lock;
 mod logs;
+mod migrate;
 pub mod parse;
 mod paths;
 mod plan;

@@ -75,7 +75,8 @@ pub fn environment(
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     for word in lines.chain(arguments.iter().map(String::as_str)) {
         match word.split_once('=') {
-            Some((name, _)) if name.is_empty() || name.contains(char::is_whitespace) => {
+            // A name may hold anything else: what the program makes of it is its own affair.
+            Some(("", _)) => {
                 return Err(ParseError::new("environment variable", word, "NAME=value"));
             }
             Some((name, value)) => all.push((name.to_owned(), value.to_owned())),
@@ -132,7 +133,21 @@ pub fn umask(text: &str) -> Result<u32, ParseError> {
         .ok_or_else(|| ParseError::new("umask", text, "an octal number up to 0777"))
 }
 
-/// `--label`, `--annotation`, `--sysctl`, `--cgroup-conf`: `KEY=VALUE`; a bare key has no value.
+/// `--pids-limit`: -1 and 0 are unlimited.
+pub fn pids_limit(text: &str) -> Result<i64, ParseError> {
+    let limit = text.parse().ok().filter(|limit| *limit >= -1);
+    limit.ok_or_else(|| ParseError::new("number of processes", text, "-1 (unlimited) or more"))
+}
+
+/// `--annotation`: `KEY=VALUE`, as podman wants it.
+pub fn annotation(text: &str) -> Result<(String, String), ParseError> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(ParseError::new("annotation", text, "KEY=VALUE with a key that is not empty")),
+    }
+}
+
+/// `--label`, `--sysctl`, `--cgroup-conf`: `KEY=VALUE`; a bare key has no value.
 pub fn key_value(text: &str) -> Result<(String, String), ParseError> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     if key.is_empty() {

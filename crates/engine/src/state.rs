@@ -27,7 +27,9 @@
 //! | launch | running, paused | init and monitor | running, paused | nothing to heal |
 //! | launch | running, paused | init only | running, paused | a new monitor adopts it |
 //! | launch | running, restarting | monitor only | about to end or to start | nothing, the monitor goes on |
-//! | launch | running, restarting | neither | exited, nobody saw how | outcome := unknown, then cleanup |
+//! | launch | running | neither | exited, nobody saw how | outcome := unknown, then cleanup |
+//! | launch | running, with a restart policy | neither | exited, nobody saw how | a new monitor goes on with the policy |
+//! | launch | restarting | neither | restarting | a new monitor goes on with the policy |
 //! | launch | stopped | monitor or client | exited | nothing, its cleanup goes on |
 //! | launch | stopped | neither | exited | cleanup |
 //! | removing | any | – | removing | the removal is brought to its end |
@@ -133,26 +135,25 @@ fn by_status(status: Status, settled: ContainerState, run: &Path) -> Observed {
                 (true, false) => Remedy::Adopt,
                 (false, false) => {
                     state = unseen_end(state, None);
-                    Remedy::Cleanup
+                    match status.restart {
+                        Some(restart) if !restart.barred => Remedy::Adopt,
+                        _ => Remedy::Cleanup,
+                    }
                 }
             }
         }
-        State::Restarting if monitor_lives() => {
+        State::Restarting => {
             state.status = ContainerStatus::Restarting;
             state.pid = None;
             state.exit_code = status.exit_code;
-            Remedy::None
+            if monitor_lives() { Remedy::None } else { Remedy::Adopt }
         }
-        State::Restarting | State::Stopped => {
+        State::Stopped => {
             state.status = ContainerStatus::Exited;
             state.pid = None;
             state.exit_code = status.exit_code;
             state.monitor_pid = None;
-            if status.state == State::Stopped && monitor_lives() {
-                Remedy::None
-            } else {
-                Remedy::Cleanup
-            }
+            if monitor_lives() { Remedy::None } else { Remedy::Cleanup }
         }
     };
     if state.status == ContainerStatus::Created {

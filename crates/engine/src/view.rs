@@ -105,6 +105,33 @@ pub struct ContainerState {
     pub error: Option<String>,
 }
 
+/// A running monitor that was to execute the installed program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigratedMonitor {
+    /// The container's id.
+    pub id: String,
+    /// The container's name.
+    pub name: String,
+    /// The monitor's process, the same before and after.
+    pub pid: i32,
+    /// What became of its program.
+    pub change: MonitorChange,
+}
+
+/// What became of a monitor's program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MonitorChange {
+    /// It is the installed one already.
+    None,
+    /// It was replaced.
+    Replaced {
+        /// The version before.
+        before: String,
+        /// The version now.
+        after: String,
+    },
+}
+
 /// A line of `ps`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerSummary {

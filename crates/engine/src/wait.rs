@@ -118,7 +118,12 @@ fn look(
         && status == ContainerStatus::Exited
         && observed.status.is_some();
     if done || was_next_exit {
-        return Ok(Look::Done(WaitOutcome { exit_code: observed.state.exit_code }));
+        // One that never ran has nothing to wait for, and counts as a success.
+        let never_ran = condition == WaitCondition::Stopped
+            && status == ContainerStatus::Created
+            && observed.state.error.is_none();
+        let exit_code = if never_ran { Some(0) } else { observed.state.exit_code };
+        return Ok(Look::Done(WaitOutcome { exit_code }));
     }
     let waits_for_end = matches!(
         condition,

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::protocol::{
-    CreateRequest, DecodeError, ErrorKind, ExecRequest, MAX_FRAME, Reply, Request, SlowClient,
-    Streams, VERSION,
+    CreateRequest, DecodeError, ErrorKind, ExecRequest, MAX_FRAME, OLDEST_VERSION, Reply, Request,
+    SlowClient, Streams, VERSION,
 };
 use crate::sys;
 
@@ -188,6 +188,8 @@ pub enum RequestError {
         kind: ErrorKind,
         /// The monitor's words.
         text: String,
+        /// What a person can do about it, if the monitor knows.
+        hint: Option<String>,
     },
     /// The connection broke.
     #[error(transparent)]
@@ -321,7 +323,9 @@ impl Connection {
             };
             let frame = self.buffer.get(..length).ok_or(DecodeError::Trailing(length))?;
             match Reply::decode(frame)? {
-                Reply::Hello { version, pid } if version == VERSION => self.monitor_pid = Some(pid),
+                Reply::Hello { version, pid } if (OLDEST_VERSION..=VERSION).contains(&version) => {
+                    self.monitor_pid = Some(pid);
+                }
                 Reply::Hello { version, .. } => {
                     return Err(ConnectionError::Version { theirs: version });
                 }
@@ -343,8 +347,8 @@ impl Connection {
                 Err(error) => break Err(error.into()),
             };
             match reply {
-                Reply::Error { request, kind, text } if request == wanted => {
-                    break Err(RequestError::Refused { kind, text });
+                Reply::Error { request, kind, text, hint } if request == wanted => {
+                    break Err(RequestError::Refused { kind, text, hint });
                 }
                 Reply::Created { request, .. } if request == wanted && starts => {
                     kept.push_back(reply);

@@ -9,7 +9,10 @@
 //! Every request is answered, under its number, by exactly one of `Ok`, `Error` or its own reply
 //! (`Created`, then `Started` when it asked for a start, `ExecStarted`, `Status`), except `Stdin`,
 //! which is answered by `StdinTaken` as its bytes are used up. Events carry number 0. The first
-//! frame in both directions is `Hello` with the version of the protocol.
+//! frame in both directions is `Hello` with a version of the protocol: the client says the newest
+//! that it speaks, and the monitor answers with the version that both are to speak, the lower of the
+//! client's and its own. So a client may be older or newer than the monitor; what a version added is
+//! never sent to a peer of an earlier one. Version 2 added the hint of an `Error`.
 //!
 //! This module knows bytes only: no sockets, no containers.
 
@@ -22,7 +25,9 @@ mod wire;
 pub(crate) use wire::{DataKind, data_head, error_kind};
 
 /// The version of the protocol that this crate speaks.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
+/// The oldest version that this crate speaks with a peer.
+pub const OLDEST_VERSION: u16 = 1;
 /// The longest frame, in bytes.
 pub const MAX_FRAME: usize = 64 * 1024;
 /// The most data that one `Stdin` frame may carry.
@@ -410,6 +415,19 @@ pub struct ContainerSummary {
     pub clients: u32,
 }
 
+impl Reply {
+    /// This reply as a peer of an earlier version understands it; `None` when it is the same.
+    pub(crate) fn for_version(&self, version: u16) -> Option<Self> {
+        match self {
+            Self::Error { request, kind, text, hint: Some(_) } if version < 2 => {
+                let (request, kind, text) = (*request, *kind, text.clone());
+                Some(Self::Error { request, kind, text, hint: None })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a monitor answers and reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -433,6 +451,8 @@ pub enum Reply {
         kind: ErrorKind,
         /// What was being done, to what, and why it failed.
         text: String,
+        /// What a person can do about it, if anything is known (from version 2 on).
+        hint: Option<String>,
     },
     /// The container exists.
     Created {

@@ -67,7 +67,7 @@ struct Work {
     container: u32,
     /// The client and the number of its request.
     requester: Option<(u32, u32)>,
-    failure: Option<(ErrorKind, String)>,
+    failure: Option<worker::Failure>,
     /// It creates a container and doesn't start it.
     only_creates: bool,
     /// Its last report has arrived.
@@ -169,7 +169,7 @@ pub fn main() -> ExitCode {
                 for request in 0..2 {
                     let text = error.to_string();
                     Client::new(0, rustix::io::dup(&socket).unwrap_or_else(|_| sys::exit_now(1)))
-                        .reply(&Reply::Error { request, kind, text });
+                        .reply(&Reply::Error { request, kind, text, hint: None });
                 }
             }
             complain(&error)

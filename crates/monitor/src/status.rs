@@ -78,8 +78,32 @@ pub struct Status {
     /// How many times the restart policy has started it again.
     #[serde(default)]
     pub restarts: u32,
+    /// How far the restart policy has come, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartProgress>,
     /// The monitor that wrote this.
     pub monitor_pid: i32,
+}
+
+/// How far a restart policy has come: what another monitor needs to go on with it. Times are
+/// milliseconds since boot, time in suspension included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartProgress {
+    /// How often it has been started again in a row, without a run that was long enough to begin
+    /// anew.
+    pub attempts: u32,
+    /// The pause before the next restart but the one that may be waited for.
+    pub pause_ms: u64,
+    /// When the program that runs was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_ms: Option<u64>,
+    /// When it is to be started again, while that is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_ms: Option<u64>,
+    /// Somebody stopped it: it is not started again, whatever the policy.
+    #[serde(default)]
+    pub barred: bool,
 }
 
 /// Why a status could not be read.

@@ -7,8 +7,8 @@ use berth_engine::request::{RestartPolicy, WaitCondition};
 use berth_engine::{Filter, Signal};
 use clap::{Args, Subcommand};
 
-use super::Format;
 use super::create::{Create, ResourceOptions, Run};
+use super::{Format, ShortFormat};
 use crate::complete;
 use crate::parse::detach_keys::DetachKeys;
 
@@ -523,7 +523,7 @@ pub struct Inspect {
     pub containers: Vec<String>,
     /// Format.
     #[command(flatten)]
-    pub format: Format,
+    pub format: ShortFormat,
     /// Measure sizes on disk
     #[arg(short, long)]
     pub size: bool,

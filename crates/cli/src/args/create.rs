@@ -149,7 +149,7 @@ pub struct GeneralOptions {
     #[arg(long, value_name = "FILE")]
     pub label_file: Vec<PathBuf>,
     /// Annotation in the runtime's configuration: KEY=VALUE
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::key_value)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::annotation)]
     pub annotation: Vec<(String, String)>,
     /// When to pull the image: missing or never (it must be in the store: berth pulls nothing yet)
     #[arg(
@@ -321,7 +321,12 @@ pub struct ResourceOptions {
     #[arg(long, value_name = "NODES")]
     pub cpuset_mems: Option<String>,
     /// Number of processes; -1 for unlimited [default: 2048]
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        allow_hyphen_values = true,
+        value_parser = parse::pids_limit
+    )]
     pub pids_limit: Option<i64>,
     /// Share of block I/O, 10 to 1000
     #[arg(long, value_name = "WEIGHT", value_parser = clap::value_parser!(u16).range(10..=1000))]

@@ -6,8 +6,8 @@ use berth_engine::request::Entrypoint;
 use berth_spec::image::Platform;
 use clap::{Args, Subcommand};
 
-use super::Format;
 use super::container::Environment;
+use super::{Format, ShortFormat};
 use crate::complete;
 
 /// Commands that exist both as `berth VERB` and as `berth image VERB`.
@@ -45,6 +45,24 @@ pub enum Group {
     Prune(Prune),
     /// Say by the exit code whether an image exists
     Exists(Exists),
+    /// Compare what is stored of images with every digest that they name
+    Verify(Verify),
+}
+
+/// Compare what is stored of images with every digest that they name
+///
+/// Damaged content is taken out of the store, so that loading the image again puts it right.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Names or IDs; all images when absent
+    #[arg(value_name = "IMAGE", add = complete::images())]
+    pub images: Vec<String>,
+    /// Do not decompress layers to compare what is in them
+    #[arg(short, long)]
+    pub quick: bool,
+    /// Format.
+    #[command(flatten)]
+    pub format: Format,
 }
 
 /// Load images from an archive or an OCI layout
@@ -201,7 +219,7 @@ pub struct Inspect {
     pub images: Vec<String>,
     /// Format.
     #[command(flatten)]
-    pub format: Format,
+    pub format: ShortFormat,
 }
 
 /// Remove images that nothing uses

@@ -167,6 +167,14 @@ pub struct Format {
     pub format: Option<String>,
 }
 
+/// `--format` of what shows one thing, where `-f` is not taken by a filter.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ShortFormat {
+    /// "json", or a template such as "{{.ID}} {{.Names}}"
+    #[arg(short = 'f', long, value_name = "FORMAT")]
+    pub format: Option<String>,
+}
+
 /// Splits a `KEY=VALUE` filter.
 pub fn filter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

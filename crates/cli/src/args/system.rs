@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Format;
+use super::{Format, ShortFormat};
 use crate::complete;
 
 /// Commands of `berth system`.
@@ -17,6 +17,19 @@ pub enum Group {
     Df(DiskUse),
     /// Show what berth runs on
     Info(Info),
+    /// Let the monitors of running containers execute the installed berth-monitor
+    Migrate(Migrate),
+}
+
+/// Let the monitors of running containers execute the installed berth-monitor
+///
+/// For after an update: containers, their logs and whoever is attached to them notice nothing. The
+/// names of the containers whose monitors were of another program are printed.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Names, IDs, or unique beginnings of IDs; all that run when absent
+    #[arg(value_name = "CONTAINER", add = complete::containers())]
+    pub containers: Vec<String>,
 }
 
 /// Mend what killed processes left, and remove what nothing uses
@@ -52,7 +65,7 @@ pub struct DiskUse {
 pub struct Info {
     /// Format.
     #[command(flatten)]
-    pub format: Format,
+    pub format: ShortFormat,
 }
 
 /// Show the version
@@ -60,7 +73,7 @@ pub struct Info {
 pub struct Version {
     /// Format.
     #[command(flatten)]
-    pub format: Format,
+    pub format: ShortFormat,
 }
 
 /// Show everything about containers, images or volumes as JSON
@@ -80,7 +93,7 @@ pub struct Inspect {
     pub kind: InspectKind,
     /// Format.
     #[command(flatten)]
-    pub format: Format,
+    pub format: ShortFormat,
     /// Measure sizes on disk
     #[arg(short, long)]
     pub size: bool,

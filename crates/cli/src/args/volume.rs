@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::Format;
+use super::{Format, ShortFormat};
 use crate::complete;
 
 /// Commands of `berth volume`.
@@ -67,7 +67,7 @@ pub struct Inspect {
     pub all: bool,
     /// Format.
     #[command(flatten)]
-    pub format: Format,
+    pub format: ShortFormat,
 }
 
 /// Remove volumes

@@ -1,10 +1,9 @@
 //! `start`, `attach` and `exec`: commands that may join the user's terminal with a process.
 
 use berth_engine::view::ContainerStatus;
-use berth_engine::{Attach, Engine, ExecRequest, StartOptions, Streams};
+use berth_engine::{Attach, Engine, ErrorKind, ExecRequest, StartOptions, Streams};
 
-use super::request;
-use super::selection::{self, Tally};
+use super::{lifecycle, request, selection};
 use crate::args::container as args;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -25,15 +24,19 @@ pub fn start(arguments: args::Start, context: &Context) -> Result<u8, Failure> {
         } else {
             arguments.containers
         };
-        let mut tally = Tally::default();
-        for name in names {
-            let result = engine.start(&name, StartOptions::default()).await;
-            if tally.take(result.map_err(Failure::from)).is_some() {
-                output::line(&name)?;
-            }
-        }
-        Ok(tally.exit_code())
+        lifecycle::each_started(engine, names, start_detached).await
     })
+}
+
+/// Starts a container; that it runs already is as good.
+async fn start_detached(engine: &Engine, name: &str) -> Result<(), Failure> {
+    match engine.start(name, StartOptions::default()).await.map_err(Failure::from) {
+        Err(failure) if failure.kind() == ErrorKind::Conflict => {
+            let status = engine.state(name).await?.status;
+            if status == ContainerStatus::Running { Ok(()) } else { Err(failure) }
+        }
+        result => result.map(drop),
+    }
 }
 
 async fn start_attached(engine: &Engine, arguments: args::Start) -> Result<u8, Failure> {

@@ -1,6 +1,7 @@
 //! `images`, `rmi`, `load`, `import`, `tag`, `bundle`, `history`, and of `image`: `prune`,
 //! `exists`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use berth_engine::{Engine, ErrorKind, Filter, ListFilter, PruneOptions, RemoveOptions};
@@ -149,12 +150,13 @@ pub fn remove(arguments: &args::Remove, context: &Context) -> Result<u8, Failure
     let may_be_missing = arguments.ignore || arguments.all;
     context.block_on(async {
         let mut tally = Tally::default();
+        let mut told = BTreeSet::new();
         for name in names {
             match remove_one(engine, &name, arguments.force).await {
                 Err(failure) if may_be_missing && failure.kind() == ErrorKind::NotFound => {}
                 result => {
                     if let Some(removed) = tally.take_with(result, removal_code) {
-                        print_removed(&removed)?;
+                        print_removed(&removed, &mut told)?;
                     }
                 }
             }
@@ -196,12 +198,15 @@ async fn remove_users(engine: &Engine, image: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_removed(removed: &Removed) -> Result<(), Failure> {
-    for name in &removed.untagged {
-        output::line(&format!("Untagged: {name}"))?;
-    }
-    for id in &removed.images {
-        output::line(&format!("Deleted: {}", id.hex()))?;
+/// Tells what was removed, each once: manifests that differ may be of one image.
+fn print_removed(removed: &Removed, told: &mut BTreeSet<String>) -> Result<(), Failure> {
+    let names = removed.untagged.iter().map(|name| format!("Untagged: {name}"));
+    let images = removed.images.iter().map(|id| format!("Deleted: {}", id.hex()));
+    for line in names.chain(images) {
+        if !told.contains(&line) {
+            output::line(&line)?;
+            told.insert(line);
+        }
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! `stop`, `restart`, `kill`, `rm`, `wait`, `pause`, `unpause`, `rename`, `update`, and of
 //! `container`: `prune`, `exists`, `cleanup`.
 
+use std::collections::BTreeSet;
+
 use berth_engine::view::{ContainerStatus, Pruned};
 use berth_engine::{Engine, ErrorKind, RemoveOptions, StopOptions};
 
@@ -11,7 +13,8 @@ use crate::failure::Failure;
 use crate::output;
 use crate::output::human;
 
-/// Does one thing to each container and prints the name of each that it was done to.
+/// Does one thing to all containers at the same time. Prints the name of each that it was done to
+/// in the order in which they were named, then what failed.
 async fn each(
     engine: &Engine,
     names: Vec<String>,
@@ -19,19 +22,56 @@ async fn each(
     code: impl Fn(&Failure) -> u8,
     action: impl AsyncFn(&Engine, &str) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let mut tally = Tally::default();
-    for name in names {
-        match action(engine, &name).await {
-            Err(failure)
-                if missing == Missing::Ignored && failure.kind() == ErrorKind::NotFound => {}
-            result => {
-                if tally.take_with(result, &code).is_some() {
-                    output::line(&name)?;
-                }
+    let names = once_each(names);
+    let results = selection::together(names.iter().map(|name| action(engine, name))).await;
+    report(&names, results, missing, code)
+}
+
+/// The same for starts: what fails for want of another container, whose namespaces it joins, is
+/// tried again when the others have been started.
+pub async fn each_started(
+    engine: &Engine,
+    names: Vec<String>,
+    action: impl AsyncFn(&Engine, &str) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
+    let names = once_each(names);
+    let mut results = selection::together(names.iter().map(|name| action(engine, name))).await;
+    if names.len() > 1 {
+        for (name, result) in names.iter().zip(&mut results) {
+            if result.as_ref().is_err_and(|failure| failure.kind() == ErrorKind::Conflict) {
+                *result = action(engine, name).await;
             }
         }
     }
+    report(&names, results, Missing::Fails, Failure::exit_code)
+}
+
+fn report(
+    names: &[String],
+    results: Vec<Result<(), Failure>>,
+    missing: Missing,
+    code: impl Fn(&Failure) -> u8,
+) -> Result<u8, Failure> {
+    let mut failures = Vec::new();
+    for (name, result) in names.iter().zip(results) {
+        match result {
+            Ok(()) => output::line(name)?,
+            Err(failure)
+                if missing == Missing::Ignored && failure.kind() == ErrorKind::NotFound => {}
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let mut tally = Tally::default();
+    for failure in failures {
+        tally.take_with(Err::<(), _>(failure), &code);
+    }
     Ok(tally.exit_code())
+}
+
+/// The names without those that came before.
+fn once_each(names: Vec<String>) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    names.into_iter().filter(|name| known.insert(name.clone())).collect()
 }
 
 /// What a container that is not there means.
@@ -76,10 +116,8 @@ pub fn restart(arguments: &args::Restart, context: &Context) -> Result<u8, Failu
         } else {
             selection::containers(engine, &arguments.selection, None, |_| true).await?
         };
-        each(engine, names, Missing::Fails, Failure::exit_code, async |engine, name| {
-            Ok(engine.restart(name, options).await?)
-        })
-        .await
+        each_started(engine, names, async |engine, name| Ok(engine.restart(name, options).await?))
+            .await
     })
 }
 
@@ -148,8 +186,11 @@ pub fn wait(arguments: &args::Wait, context: &Context) -> Result<u8, Failure> {
     let engine = context.engine()?;
     context.block_on(async {
         let mut tally = Tally::default();
-        for name in &arguments.containers {
-            let outcome = engine.wait(name, arguments.condition).await.map_err(Failure::from);
+        let waits = arguments
+            .containers
+            .iter()
+            .map(async |name| engine.wait(name, arguments.condition).await.map_err(Failure::from));
+        for outcome in selection::together(waits).await {
             match outcome {
                 Err(failure) if arguments.ignore && failure.kind() == ErrorKind::NotFound => {
                     output::line("-1")?;

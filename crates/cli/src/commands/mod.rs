@@ -18,6 +18,7 @@ mod selection;
 mod stats;
 mod system;
 mod top;
+mod verify;
 mod volumes;
 
 pub use manual::COMPLETE;
@@ -51,6 +52,7 @@ pub fn run(command: Command, context: &Context) -> Result<u8, Failure> {
             system_args::Group::Prune(arguments) => system::prune(arguments, context),
             system_args::Group::Df(arguments) => disk_use::run(&arguments, context),
             system_args::Group::Info(arguments) => system::info(&arguments, context),
+            system_args::Group::Migrate(arguments) => system::migrate(arguments, context),
         },
         Command::Completion(arguments) => manual::completion(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
@@ -112,6 +114,7 @@ fn run_image_group(group: image::Group, context: &Context) -> Result<u8, Failure
         Group::Rm(arguments) => images::remove(&arguments, context),
         Group::Inspect(arguments) => inspect::images(&arguments, context),
         Group::Prune(arguments) => images::prune(&arguments, context),
+        Group::Verify(arguments) => verify::run(&arguments, context),
         Group::Exists(arguments) => images::exists(&arguments, context),
     }
 }

@@ -1,7 +1,11 @@
 //! Commands on several things: which they are, and going on when one of them fails.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use berth_engine::view::ContainerStatus;
 use berth_engine::{Engine, ErrorKind, ListFilter};
+use tokio::sync::Semaphore;
 
 use crate::args::container::{CidFiles, Selection};
 use crate::failure::{FAILED, Failure};
@@ -36,6 +40,37 @@ pub async fn all(
 ) -> Result<Vec<String>, Failure> {
     let list = engine.list(ListFilter { all: true, ..ListFilter::default() }).await?;
     Ok(list.into_iter().filter(|it| fits(it.state.status)).map(|it| it.id).collect())
+}
+
+/// How many things are done at the same time: each takes a thread, and mostly waits.
+const AT_ONCE: usize = 128;
+
+/// Does things at the same time; gives their results in the order in which they were given.
+pub async fn together<F: Future>(tasks: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let gate = Semaphore::new(AT_ONCE);
+    let mut running: Vec<_> = tasks
+        .into_iter()
+        .map(|task| {
+            Box::pin(async {
+                let _place = gate.acquire().await;
+                task.await
+            })
+        })
+        .collect();
+    let mut results: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        let mut all_ready = true;
+        let unfinished = running.iter_mut().zip(&mut results).filter(|(_, it)| it.is_none());
+        for (task, result) in unfinished {
+            match task.as_mut().poll(context) {
+                Poll::Ready(value) => *result = Some(value),
+                Poll::Pending => all_ready = false,
+            }
+        }
+        if all_ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    results.into_iter().flatten().collect()
 }
 
 /// Counts what failed while the rest goes on.
@@ -89,6 +124,22 @@ pub fn removal_code(failure: &Failure) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn things_done_together_overlap_and_keep_their_order() {
+        let event_loop = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let barrier = tokio::sync::Barrier::new(100);
+        let tasks = (0..100).map(|number| {
+            let barrier = &barrier;
+            async move {
+                // One after the other they would wait here for ever.
+                barrier.wait().await;
+                number
+            }
+        });
+        let results = event_loop.block_on(together(tasks));
+        assert_eq!(results, (0..100).collect::<Vec<_>>());
+    }
 
     #[test]
     fn failures_of_one_kind_keep_their_code() {

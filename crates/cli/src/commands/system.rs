@@ -1,8 +1,11 @@
-//! `info`, `version`, and of `system`: `prune`.
+//! `info`, `version`, and of `system`: `prune`, `migrate`.
 
+use berth_engine::ErrorKind;
+use berth_engine::view::{ContainerStatus, MonitorChange};
 use serde_json::{Value, json};
 
 use super::lifecycle::print_pruned;
+use super::selection::{self, Tally};
 use crate::args::system as args;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -140,6 +143,38 @@ pub fn prune(arguments: args::Prune, context: &Context) -> Result<u8, Failure> {
     let pruned = context.block_on(async { Ok(engine.system_prune(options).await?) })?;
     print_pruned(&pruned)?;
     Ok(0)
+}
+
+/// `berth system migrate`
+pub fn migrate(arguments: args::Migrate, context: &Context) -> Result<u8, Failure> {
+    let engine = context.engine()?;
+    context.block_on(async {
+        let (names, is_gone_an_error) = if arguments.containers.is_empty() {
+            let lives = |status: ContainerStatus| {
+                status.is_active() || status == ContainerStatus::Restarting
+            };
+            (selection::all(engine, lives).await?, false)
+        } else {
+            (arguments.containers, true)
+        };
+        let tasks =
+            names.iter().map(async |name| engine.migrate(name).await.map_err(Failure::from));
+        let mut tally = Tally::default();
+        for result in selection::together(tasks).await {
+            let result = match result {
+                Err(failure) if !is_gone_an_error && failure.kind() == ErrorKind::NotFound => {
+                    continue;
+                }
+                result => result,
+            };
+            if let Some(Some(monitor)) = tally.take(result)
+                && let MonitorChange::Replaced { .. } = monitor.change
+            {
+                output::line(&monitor.name)?;
+            }
+        }
+        Ok(tally.exit_code())
+    })
 }
 
 fn question(arguments: &args::Prune) -> String {

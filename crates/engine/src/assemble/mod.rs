@@ -113,6 +113,9 @@ impl EngineError for RequestError {
             Self::HostFile { option: "--volume", .. } => {
                 vec!["create the directory first, or give a volume's name instead of a path".into()]
             }
+            Self::Conflict { first: "--rm", .. } => {
+                vec!["leave one out; of the policies only on-failure goes with --rm".into()]
+            }
             Self::Capability(_) => {
                 vec!["leave it out, or run berth with that capability".into()]
             }
@@ -221,7 +224,9 @@ fn check(request: &ContainerRequest) -> Result<(), RequestError> {
             expected: "possible without --name".to_owned(),
         });
     }
-    if request.remove && request.restart != RestartPolicy::No {
+    // As in podman: one that is started again after failures alone has an end to be removed at.
+    let has_end = matches!(request.restart, RestartPolicy::No | RestartPolicy::OnFailure { .. });
+    if request.remove && !has_end {
         return Err(RequestError::Conflict { first: "--rm", second: "--restart" });
     }
     if request.uts == NamespaceMode::Host && request.hostname.is_some() {

@@ -36,9 +36,14 @@ pub struct CopyOptions {
 struct Place {
     root: OwnedFd,
     path: PathBuf,
+    name: PlaceName,
     /// Keeps a stopped container from being started while its files are mounted.
     _lock: Option<ContainerLock>,
 }
+
+/// How a place is called in messages: the container as it was named, and where its root is in it;
+/// nothing on the host.
+struct PlaceName(Option<(String, PathBuf)>);
 
 /// The parts of a path that decide how it is copied.
 struct Words<'a> {
@@ -72,12 +77,12 @@ impl Core {
         let record: ContainerRecord = self.find::<CopyError>(word)?;
         let gone = || FindError::NotFound(word.to_owned());
         let (record, observed) = self.settle(record)?.ok_or_else(gone)?;
-        if let Some(place) = running_place(&observed, path) {
+        if let Some(place) = running_place(&observed, word, path) {
             return Ok(place);
         }
         let lock = self.lock(&record.id)?;
         let (record, observed) = self.heal(&record.id)?.ok_or_else(gone)?;
-        if let Some(place) = running_place(&observed, path) {
+        if let Some(place) = running_place(&observed, word, path) {
             return Ok(place);
         }
         let clean = clean(path);
@@ -91,20 +96,23 @@ impl Core {
             && source.is_dir()
         {
             let root = open_root(source)?;
-            return Ok(Place { root, path: keep_end(path, rest), _lock: Some(lock) });
+            let target = mount_target(&clean, rest);
+            let name = PlaceName::new(word, &target);
+            return Ok(Place { root, path: keep_end(path, rest), name, _lock: Some(lock) });
         }
         let directory = self.paths.container(&record.id);
         crate::paths::make_private(&directory)?;
         let mount = self.root_mount(&record, &directory)?;
         let root = berth_runtime::rootfs::mount_detached(&mount)
             .map_err(|source| RootError::Mount { id: record.id.clone(), source })?;
-        Ok(Place { root, path: keep_end(path, &clean), _lock: Some(lock) })
+        let name = PlaceName::new(word, Path::new("/"));
+        Ok(Place { root, path: keep_end(path, &clean), name, _lock: Some(lock) })
     }
 
     /// What a path in a container is.
     pub(crate) fn stat_path(&self, word: &str, path: &Path) -> Result<PathStat, CopyError> {
         let place = self.place(word, path)?;
-        Ok(archive::stat(place.root.as_fd(), &place.path)?)
+        Ok(place.stat()?)
     }
 
     /// Writes a path of a container as a tar stream.
@@ -116,7 +124,7 @@ impl Core {
     ) -> Result<PathStat, CopyError> {
         let place = self.place(word, path)?;
         let words = Words::new(path);
-        let stat = archive::stat(place.root.as_fd(), &place.path)?;
+        let stat = place.stat()?;
         let name = if words.content { PathBuf::from(".") } else { PathBuf::from(&stat.name) };
         archive::write(place.root.as_fd(), &place.path, &name, output)?;
         Ok(stat)
@@ -132,7 +140,7 @@ impl Core {
     ) -> Result<(), CopyError> {
         let place = self.place(word, directory)?;
         if look(place.root.as_fd(), &place.path) != Found::Directory {
-            return Err(missing_directory(place.root.as_fd(), &place.path, directory).into());
+            return Err(place.missing(&place.path).into());
         }
         let owner = if options.archive { None } else { Some((0, 0)) };
         extract::read(place.root.as_fd(), &place.path, input, options, owner)?;
@@ -174,10 +182,11 @@ impl Core {
     }
 }
 
-fn running_place(observed: &Observed, path: &Path) -> Option<Place> {
+fn running_place(observed: &Observed, word: &str, path: &Path) -> Option<Place> {
     let pid = observed.state.pid.filter(|_| observed.state.status.is_active())?;
     let root = open_root(Path::new(&format!("/proc/{pid}/root"))).ok()?;
-    Some(Place { root, path: keep_end(path, &clean(path)), _lock: None })
+    let name = PlaceName::new(word, Path::new("/"));
+    Some(Place { root, path: keep_end(path, &clean(path)), name, _lock: None })
 }
 
 fn host_place(path: &Path) -> Result<Place, PathError> {
@@ -186,7 +195,8 @@ fn host_place(path: &Path) -> Result<Place, PathError> {
         path: path.to_owned(),
         source,
     })?;
-    Ok(Place { root: open_root(Path::new("/"))?, path: keep_end(path, &absolute), _lock: None })
+    let root = open_root(Path::new("/"))?;
+    Ok(Place { root, path: keep_end(path, &absolute), name: PlaceName(None), _lock: None })
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd, PathError> {
@@ -255,11 +265,49 @@ fn look(root: impl AsFd, path: &Path) -> Found {
     }
 }
 
-fn missing_directory(root: impl AsFd, path: &Path, shown: &Path) -> PathError {
-    match look(root, path) {
-        Found::Nothing => PathError::NotFound(shown.to_owned()),
-        _ => PathError::NotDirectory(shown.to_owned()),
+impl Place {
+    fn stat(&self) -> Result<PathStat, PathError> {
+        archive::stat(self.root.as_fd(), &self.path).map_err(|error| match error {
+            PathError::NotFound(_) => self.missing(&self.path),
+            error => error,
+        })
     }
+
+    /// Which component of a path is the first that is not there, or not a directory.
+    fn missing(&self, path: &Path) -> PathError {
+        let path = clean(path);
+        let mut so_far = PathBuf::from("/");
+        for component in path.components().skip(1) {
+            so_far.push(component);
+            match look(self.root.as_fd(), &so_far) {
+                Found::Directory => {}
+                Found::Nothing => return PathError::NotFound(self.name.shown(&so_far)),
+                Found::Other => return PathError::NotDirectory(self.name.shown(&so_far)),
+            }
+        }
+        PathError::NotFound(self.name.shown(&path))
+    }
+}
+
+impl PlaceName {
+    fn new(container: &str, base: &Path) -> Self {
+        Self(Some((container.to_owned(), base.to_owned())))
+    }
+
+    /// A path below the root as people know it.
+    fn shown(&self, path: &Path) -> PathBuf {
+        let Some((container, base)) = &self.0 else { return path.to_owned() };
+        let below = base.join(path.strip_prefix("/").unwrap_or(path));
+        let mut text = std::ffi::OsString::from(container);
+        text.push(":");
+        text.push(below);
+        text.into()
+    }
+}
+
+/// What is left of a path when what is below a mount is taken off its end.
+fn mount_target(path: &Path, rest: &Path) -> PathBuf {
+    path.ancestors().nth(rest.components().count()).unwrap_or(path).to_owned()
 }
 
 /// Docker's rules: which directory the source goes to, and under which name.
@@ -307,7 +355,7 @@ fn transfer(
 ) -> Result<(), PathError> {
     let source_words = Words::new(source_shown);
     let target_words = Words::new(target_shown);
-    let stat = archive::stat(source.root.as_fd(), &source.path)?;
+    let stat = source.stat()?;
     let is_directory = rustix::fs::FileType::from_raw_mode(stat.mode).is_dir();
     if source_words.directory && !is_directory {
         return Err(PathError::NotDirectory(source_shown.to_owned()));
@@ -320,9 +368,13 @@ fn transfer(
         &target_words,
         found,
         &target.path,
-    )?;
+    )
+    .map_err(|error| match error {
+        PathError::NotFound(_) => target.missing(&target.path),
+        error => error,
+    })?;
     if look(target.root.as_fd(), &directory) != Found::Directory {
-        return Err(missing_directory(target.root.as_fd(), &directory, &directory));
+        return Err(target.missing(&directory));
     }
     pipe(
         |output| archive::write(source.root.as_fd(), &source.path, &name, output),
@@ -369,8 +421,10 @@ pub(crate) fn copy_directory(
     source: &Path,
     target: &Path,
 ) -> Result<(), PathError> {
-    if look(root, source) != Found::Directory {
-        return Err(missing_directory(root, source, source));
+    match look(root, source) {
+        Found::Directory => {}
+        Found::Nothing => return Err(PathError::NotFound(source.to_owned())),
+        Found::Other => return Err(PathError::NotDirectory(source.to_owned())),
     }
     let with_slash = keep_end(Path::new("x/"), source);
     let target_root = open_root(target)?;

@@ -9,6 +9,7 @@ fn place(root: &Path, path: &str) -> Place {
     Place {
         root: open_root(root).unwrap(),
         path: keep_end(Path::new(path), &clean(Path::new(path))),
+        name: PlaceName(None),
         _lock: None,
     }
 }

@@ -74,18 +74,17 @@ pub(crate) fn io_kind(error: &io::Error) -> ErrorKind {
     }
 }
 
+const DISK_FULL: &str = "the disk is full: `berth system prune` removes what is not in use, \
+    `--root` and `--runroot` set other places";
+const NO_PERMISSION: &str =
+    "run it as root, or set directories of your own with --root and --runroot";
+const READ_ONLY: &str = "set directories that can be written with --root and --runroot";
+
 fn io_hints(error: &io::Error) -> Vec<String> {
     let hint = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "the disk is full: `berth system prune` removes what is not in use, `--root` sets \
-             another place"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "run it as root, or set directories of your own with --root and --runroot"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "set directories that can be written with --root and --runroot"
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DISK_FULL,
+        io::ErrorKind::PermissionDenied => NO_PERMISSION,
+        io::ErrorKind::ReadOnlyFilesystem => READ_ONLY,
         _ => return Vec::new(),
     };
     vec![hint.to_owned()]
@@ -171,19 +170,16 @@ impl EngineError for RecordError {
             }
             Self::Gone { .. } => ErrorKind::NotFound,
             Self::TooNew { .. } => ErrorKind::Unavailable,
-            Self::Open { source, .. } | Self::Statement { source, .. } => {
-                match source.sqlite_error_code() {
-                    Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::DatabaseBusy) => {
-                        ErrorKind::Unavailable
-                    }
-                    Some(
-                        rusqlite::ErrorCode::PermissionDenied
-                        | rusqlite::ErrorCode::ReadOnly
-                        | rusqlite::ErrorCode::CannotOpen,
-                    ) => ErrorKind::Denied,
-                    _ => ErrorKind::Internal,
-                }
-            }
+            Self::Open { source, .. } | Self::Statement { source, .. } => match source.code() {
+                _ if source.is_full() => ErrorKind::Unavailable,
+                Some(rusqlite::ErrorCode::DatabaseBusy) => ErrorKind::Unavailable,
+                Some(
+                    rusqlite::ErrorCode::PermissionDenied
+                    | rusqlite::ErrorCode::ReadOnly
+                    | rusqlite::ErrorCode::CannotOpen,
+                ) => ErrorKind::Denied,
+                _ => ErrorKind::Internal,
+            },
             Self::Damaged { .. } | Self::Encode { .. } => ErrorKind::Internal,
         }
     }
@@ -203,8 +199,30 @@ impl EngineError for RecordError {
             Self::TooNew { .. } => {
                 vec!["use the newer berth, or another --root".to_owned()]
             }
+            Self::Open { source, .. } | Self::Statement { source, .. } => {
+                database_hint(source).map(str::to_owned).into_iter().collect()
+            }
             _ => Vec::new(),
         }
+    }
+}
+
+fn database_hint(error: &crate::records::DatabaseError) -> Option<&'static str> {
+    use rusqlite::ErrorCode;
+    if error.is_full() {
+        return Some(DISK_FULL);
+    }
+    match error.code()? {
+        ErrorCode::PermissionDenied | ErrorCode::CannotOpen => Some(NO_PERMISSION),
+        ErrorCode::ReadOnly => Some(READ_ONLY),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            Some("another berth has held the database for a minute: is one of them stopped?")
+        }
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Some(
+            "move berth.db, berth.db-wal and berth.db-shm away: berth makes new ones; images and \
+             layers stay, containers have to be made again",
+        ),
+        _ => None,
     }
 }
 
@@ -412,6 +430,8 @@ pub enum MonitorError {
         kind: ErrorKind,
         /// Its words.
         text: String,
+        /// Its advice.
+        hint: Option<String>,
     },
     /// The connection broke.
     #[error("lost the monitor of container {} while it was to {action}", short(id))]
@@ -451,7 +471,7 @@ impl MonitorError {
         use berth_monitor::client::RequestError as E;
         use berth_monitor::protocol::ErrorKind as K;
         move |error| match error {
-            E::Refused { kind, text } => {
+            E::Refused { kind, text, hint } => {
                 let kind = match kind {
                     K::NotFound => ErrorKind::NotFound,
                     K::Exists | K::State => ErrorKind::Conflict,
@@ -463,7 +483,7 @@ impl MonitorError {
                     K::Other => ErrorKind::Internal,
                 };
                 let text = text.replace(id, short(id));
-                Self::Refused { action, id: id.to_owned(), kind, text }
+                Self::Refused { action, id: id.to_owned(), kind, text, hint }
             }
             E::Connection(source) => Self::Lost { action, id: id.to_owned(), source: Some(source) },
             E::Gone => Self::Lost { action, id: id.to_owned(), source: None },
@@ -500,6 +520,7 @@ impl EngineError for MonitorError {
             Self::Refused { kind: ErrorKind::CommandNotFound, .. } => {
                 vec!["give a program that is in the image".to_owned()]
             }
+            Self::Refused { hint: Some(hint), .. } => vec![hint.clone()],
             _ => Vec::new(),
         }
     }

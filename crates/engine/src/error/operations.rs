@@ -81,6 +81,11 @@ operation_errors! {
         Find(FindError), State(StateError), Records(RecordError), Monitor(MonitorError),
         Heal(HealError), Interrupted(Interrupted),
     }
+    /// Why the program of a monitor could not be replaced.
+    MigrateError {
+        Find(FindError), Records(RecordError), Monitor(MonitorError), File(FileError),
+        Heal(HealError), Interrupted(Interrupted),
+    }
     /// Why a container could not be removed.
     RemoveError {
         Find(FindError), State(StateError), Records(RecordError), Stop(StopError),

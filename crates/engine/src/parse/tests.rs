@@ -42,7 +42,19 @@ fn the_environment_is_read_from_files_arguments_and_the_caller() {
     let all: Vec<String> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(all, ["A=1", "HOME=/root", "A=2", "LC_ALL=C", "B=x=y"]);
     assert!(environment(&[], &["=x".to_owned()], &host).is_err());
-    assert!(environment(&[], &["a b=x".to_owned()], &host).is_err());
+    let spaced = environment(&[], &["A B=c".to_owned()], &host).unwrap();
+    assert_eq!(spaced, [("A B".to_owned(), "c".to_owned())]);
+}
+
+#[test]
+fn limits_of_processes_and_annotations_are_as_podman_has_them() {
+    for (text, limit) in [("-1", Some(-1)), ("0", Some(0)), ("7", Some(7)), ("-5", None)] {
+        assert_eq!(pids_limit(text).ok(), limit, "{text}");
+    }
+    for wrong in ["=x", " =x", "x", ""] {
+        assert!(annotation(wrong).is_err(), "{wrong:?}");
+    }
+    assert_eq!(annotation("a=").unwrap(), ("a".to_owned(), String::new()));
 }
 
 #[test]

@@ -248,14 +248,10 @@ impl Records {
     }
 
     /// Records how its last run ended.
-    pub(crate) fn set_outcome(&self, id: &str, outcome: &Outcome) -> Result<(), RecordError> {
+    pub(crate) fn set_outcome(&mut self, id: &str, outcome: &Outcome) -> Result<(), RecordError> {
         let outcome = encode(id, outcome)?;
-        self.change(
-            id,
-            "record an exit",
-            "UPDATE containers SET launch = NULL, outcome = ?2 WHERE id = ?1",
-            &outcome,
-        )
+        let sql = "UPDATE containers SET launch = NULL, outcome = ?2 WHERE id = ?1";
+        self.with_little_room(|records| records.change(id, "record an exit", sql, &outcome))
     }
 
     /// Forgets a start that came to nothing.
@@ -292,15 +288,21 @@ impl Records {
     }
 
     /// Records that its removal has begun; whoever finds it so afterwards brings it to its end.
-    pub(crate) fn set_removing(&self, id: &str) -> Result<(), RecordError> {
-        self.connection
-            .execute("UPDATE containers SET removing = 1 WHERE id = ?1", [id])
-            .map_err(statement("record a removal"))?;
-        Ok(())
+    pub(crate) fn set_removing(&mut self, id: &str) -> Result<(), RecordError> {
+        self.with_little_room(|records| {
+            let changed = records
+                .connection
+                .execute("UPDATE containers SET removing = 1 WHERE id = ?1", [id]);
+            changed.map(drop).map_err(statement("record a removal"))
+        })
     }
 
     /// Forgets the container, and gives the names of anonymous volumes that nobody uses any more.
     pub(crate) fn delete(&mut self, id: &str) -> Result<Vec<String>, RecordError> {
+        self.with_little_room(|records| records.try_delete(id))
+    }
+
+    fn try_delete(&mut self, id: &str) -> Result<Vec<String>, RecordError> {
         let transaction = self.write()?;
         let orphans = super::volumes::orphans_of(&transaction, id)?;
         transaction

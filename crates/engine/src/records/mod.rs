@@ -61,6 +61,26 @@ CREATE INDEX IF NOT EXISTS volume_uses_container ON volume_uses (container);
 INSERT OR IGNORE INTO meta (key, value) VALUES ('oldest_reader', '1');
 ";
 
+/// What SQLite says, once: its own error says the same again as its cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DatabaseError(rusqlite::Error);
+
+impl DatabaseError {
+    /// The class that SQLite gives it.
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
+        self.0.sqlite_error_code()
+    }
+
+    /// Whether there is no room on the disk. The file that the log's index is in does not say that
+    /// it was this for which it could not grow.
+    pub(crate) fn is_full(&self) -> bool {
+        let extended = self.0.sqlite_error().map(|error| error.extended_code);
+        self.code() == Some(ErrorCode::DiskFull)
+            || extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+    }
+}
+
 /// What goes wrong with the database.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -72,7 +92,7 @@ pub enum RecordError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: rusqlite::Error,
+        source: DatabaseError,
     },
     /// It was written by a newer berth that this one must not touch.
     #[error(
@@ -93,7 +113,7 @@ pub enum RecordError {
         action: &'static str,
         /// Why.
         #[source]
-        source: rusqlite::Error,
+        source: DatabaseError,
     },
     /// A record's JSON is damaged.
     #[error("the record of {id} in the database is damaged")]
@@ -149,7 +169,7 @@ pub(crate) fn short(id: &str) -> &str {
 }
 
 fn statement(action: &'static str) -> impl FnOnce(rusqlite::Error) -> RecordError {
-    move |source| RecordError::Statement { action, source }
+    move |source| RecordError::Statement { action, source: DatabaseError(source) }
 }
 
 /// An open database. Not shared between threads; each opens its own or locks one.
@@ -170,7 +190,8 @@ fn wait_for_others(attempt: i32) -> bool {
 impl Records {
     /// Opens the database, making it and its tables where they are missing.
     pub(crate) fn open(path: &Path) -> Result<Self, RecordError> {
-        let failed = |source| RecordError::Open { path: path.to_owned(), source };
+        let failed =
+            |source| RecordError::Open { path: path.to_owned(), source: DatabaseError(source) };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -221,7 +242,10 @@ impl Records {
         let oldest: String = self
             .connection
             .query_row("SELECT value FROM meta WHERE key = 'oldest_reader'", [], |row| row.get(0))
-            .map_err(|source| RecordError::Open { path: path.to_owned(), source })?;
+            .map_err(|source| RecordError::Open {
+                path: path.to_owned(),
+                source: DatabaseError(source),
+            })?;
         let oldest = oldest.parse().unwrap_or(i64::MAX);
         if oldest > VERSION {
             return Err(RecordError::TooNew { path: path.to_owned(), found, oldest });
@@ -244,6 +268,22 @@ impl Records {
             .execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", [key, value])
             .map_err(statement("write a setting"))?;
         Ok(())
+    }
+
+    /// Makes a change that has to be possible on a full disk, since it is on the way to more room.
+    /// Bringing the log into the file lets the next change use the log from its beginning.
+    fn with_little_room<T>(
+        &mut self,
+        change: impl Fn(&mut Self) -> Result<T, RecordError>,
+    ) -> Result<T, RecordError> {
+        match change(self) {
+            Err(RecordError::Statement { source, .. }) if source.is_full() => {
+                // If this fails too, the change says so.
+                let _ = self.pragma("wal_checkpoint(RESTART)");
+                change(self)
+            }
+            result => result,
+        }
     }
 
     fn write(&mut self) -> Result<rusqlite::Transaction<'_>, RecordError> {

@@ -131,8 +131,23 @@ fn what_has_ended_without_anybody_left_is_cleaned_up() {
     let observed = observe(&record, run.path(), BOOT).unwrap();
     assert_eq!(observed.state.exit_code, Some(3));
     assert_eq!(observed.remedy, Remedy::Cleanup);
+}
+
+#[test]
+fn a_restart_policy_outlives_the_monitor() {
+    let run = tempfile::tempdir().unwrap();
+    let mut record = record();
+    record.launch = Some(dead_launch());
     write_status(run.path(), "restarting", None);
-    assert_eq!(look(&record, run.path()), (ContainerStatus::Exited, Remedy::Cleanup));
+    assert_eq!(look(&record, run.path()), (ContainerStatus::Restarting, Remedy::Adopt));
+    for (barred, remedy) in [(false, Remedy::Adopt), (true, Remedy::Cleanup)] {
+        let status = serde_json::json!({
+            "id": record.id, "state": "running", "pid": i32::MAX, "pidStartTime": 1,
+            "restart": {"attempts": 1, "pauseMs": 100, "barred": barred}, "monitorPid": 1,
+        });
+        std::fs::write(run.path().join("status.json"), status.to_string()).unwrap();
+        assert_eq!(look(&record, run.path()), (ContainerStatus::Exited, remedy));
+    }
 }
 
 #[test]

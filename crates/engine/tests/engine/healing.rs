@@ -57,6 +57,40 @@ fn a_container_that_died_with_its_monitor_is_exited_and_starts_again() {
 }
 
 #[test]
+fn a_restart_policy_is_taken_up_after_the_monitor() {
+    with_engine!(|engine, scratch| {
+        // One that runs when its monitor dies with it, and one in the pause before a restart.
+        let mut wanted = request(&["sleep", "1000"]);
+        wanted.restart = berth_engine::request::RestartPolicy::Always;
+        let runs = start(&engine, wanted).await;
+        let mut wanted = request(&["sh", "-c", "exit 3"]);
+        wanted.restart = berth_engine::request::RestartPolicy::OnFailure { max: Some(5) };
+        let pauses = start(&engine, wanted).await;
+        let state = engine.state(&runs).await.unwrap();
+        kill(state.monitor_pid.unwrap());
+        kill(state.pid.unwrap());
+        eventually("it runs again", async || {
+            let now = engine.state(&runs).await.unwrap();
+            now.status == ContainerStatus::Running && now.restarts == 1
+        })
+        .await;
+        eventually("it waits to be started again", async || {
+            let now = engine.state(&pauses).await.unwrap();
+            now.status == ContainerStatus::Restarting && now.restarts >= 2
+        })
+        .await;
+        kill(monitor_of(&engine, &pauses).await);
+        eventually("its restarts are counted to the end", async || {
+            let now = engine.state(&pauses).await.unwrap();
+            now.status == ContainerStatus::Exited && now.restarts == 5 && now.exit_code == Some(3)
+        })
+        .await;
+        engine.stop(&runs, StopOptions { timeout: Some(0), signal: None }).await.unwrap();
+        assert_eq!(engine.state(&runs).await.unwrap().status, ContainerStatus::Exited);
+    });
+}
+
+#[test]
 fn a_killed_init_has_its_exit_code() {
     with_engine!(|engine, scratch| {
         let id = start(&engine, request(&["sleep", "1000"])).await;

@@ -238,6 +238,11 @@ impl<'f> Reader<'f> {
         std::mem::take(&mut self.left)
     }
 
+    /// Whether nothing follows: a field that a later version added is not there.
+    pub(super) fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+
     pub(super) fn end(&self) -> Result<(), DecodeError> {
         if self.left.is_empty() { Ok(()) } else { Err(DecodeError::Trailing(self.left.len())) }
     }

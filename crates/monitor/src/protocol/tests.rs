@@ -75,7 +75,18 @@ fn replies() -> Vec<Reply> {
     vec![
         Reply::Hello { version: 1, pid: 77 },
         Reply::Ok { request: 4 },
-        Reply::Error { request: 5, kind: ErrorKind::CommandNotFound, text: "é: no".into() },
+        Reply::Error {
+            request: 5,
+            kind: ErrorKind::CommandNotFound,
+            text: "é: no".into(),
+            hint: None,
+        },
+        Reply::Error {
+            request: 5,
+            kind: ErrorKind::Invalid,
+            text: "no".into(),
+            hint: Some("try é".into()),
+        },
         Reply::Created { request: 1, id: "c1".into(), pid: 99 },
         Reply::Started { request: 1, id: "c1".into() },
         Reply::ExecStarted { request: 2, target: Target::exec("c1", "x"), pid: 100 },

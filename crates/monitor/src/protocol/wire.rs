@@ -106,8 +106,12 @@ impl Reply {
         match self {
             Self::Hello { version, pid } => w.head(65, 0).u16(*version).i32(*pid),
             Self::Ok { request } => w.head(66, *request),
-            Self::Error { request, kind, text } => {
-                w.head(67, *request).u8(*kind as u8).text(clip(text))
+            Self::Error { request, kind, text, hint } => {
+                w.head(67, *request).u8(*kind as u8).text(clip(text));
+                match hint {
+                    None => &mut w,
+                    Some(hint) => w.text(clip(hint)),
+                }
             }
             Self::Created { request, id, pid } => w.head(68, *request).text(id).i32(*pid),
             Self::Started { request, id } => w.head(69, *request).text(id),
@@ -148,6 +152,7 @@ impl Reply {
                 request,
                 kind: error_kind_from_byte(r.u8("kind")?)?,
                 text: r.text("text")?,
+                hint: if r.is_empty() { None } else { Some(r.text("hint")?) },
             },
             68 => Self::Created { request, id: r.name("id")?, pid: r.i32("pid")? },
             69 => Self::Started { request, id: r.name("id")? },

@@ -1,16 +1,19 @@
 //! Taking up the containers of a monitor that was killed.
 //!
+//! A restart policy goes on where the status says that it was: the pause before the next restart is
+//! waited for to its end, and the counted retries go on.
+//!
 //! Pipes are FIFOs that the containers hold open, so their output is still there. A terminal is
 //! gone with its monitor, and so are exec sessions. The first process is somebody else's child by
 //! now; its end is learnt from a pidfd, and its exit code from the kernel where it tells it.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::container::{Channel, Container, FIRST_PAUSE, Parentage, Phase, Process};
+use super::container::{Channel, Container, FIRST_PAUSE, LONGEST_PAUSE, Parentage, Phase, Process};
 use super::lifecycle::UNKNOWN_EXIT;
 use super::log::Log;
 use super::procfs::start_time;
@@ -20,8 +23,9 @@ use super::stdio::Stdio;
 use super::worker::oom;
 use super::{MEMBERS_FILE, Monitor};
 use crate::events::EventKind;
-use crate::protocol::{CleanupBy, CreateRequest, Request, StdinMode, Target};
-use crate::status::{self, State, Status};
+use crate::protocol::{CleanupBy, CreateRequest, Exit, Request, StdinMode, Target};
+use crate::status::{self, RestartProgress, State, Status};
+use crate::time;
 
 impl Monitor {
     /// Takes up whatever the list of the killed monitor names. What can't be read was never
@@ -56,16 +60,25 @@ impl Monitor {
         let known = before.is_some();
         let mut status = before.unwrap_or_else(|| first_status(&request));
         status.monitor_pid = std::process::id() as i32;
+        if status.state == State::Restarting
+            && let Some(progress) = &mut status.restart
+            && progress.due_ms.is_none()
+        {
+            // The attempt that the killed monitor had begun is made again, and counts once.
+            progress.attempts = progress.attempts.saturating_sub(1);
+            status.restarts = status.restarts.saturating_sub(1);
+        }
         let Ok(record) = Record::open(&request.directory, status) else { return };
         let process = living_process(&record.status);
         let phase = match (record.status.state, &process) {
             (State::Stopped, _) => Phase::Ended(Instant::now()),
-            (State::Restarting, _) => Phase::Waiting(Instant::now()),
+            (State::Restarting, _) => Phase::Waiting(due(record.status.restart)),
             (State::Created | State::Creating, _) => Phase::Created,
             (State::Running, _) => Phase::Running,
             (State::Paused, _) => Phase::Paused,
         };
         let is_alive = phase.is_alive() && process.is_some();
+        let progress = record.status.restart;
         let mut stdio = Stdio::default();
         if !request.terminal && (is_alive || matches!(phase, Phase::Waiting(_))) {
             stdio = Stdio::open_outputs(record.directory()).unwrap_or_default();
@@ -88,25 +101,50 @@ impl Monitor {
             oom_kills: u64::from(record.status.oom_killed),
             oom,
             owner: None,
-            no_restart: false,
-            attempts: record.status.restarts,
-            pause: FIRST_PAUSE,
-            running_since: is_alive.then(Instant::now),
-            last_exit: UNKNOWN_EXIT,
+            no_restart: progress.is_some_and(|progress| progress.barred),
+            attempts: progress.map_or(record.status.restarts, |progress| progress.attempts),
+            pause: progress.map_or(FIRST_PAUSE, |progress| {
+                Duration::from_millis(progress.pause_ms).clamp(FIRST_PAUSE, LONGEST_PAUSE)
+            }),
+            // When one that ended unseen did so, and how long it ran, nobody knows.
+            running_since: if is_alive { since(progress) } else { None },
+            last_exit: Exit {
+                code: record.status.exit_code,
+                signal: record.status.signal,
+                oom_killed: record.status.oom_killed,
+                restarting: false,
+            },
             busy: false,
             record,
             request: CreateRequest { cleanup: CleanupBy::Monitor, ..request },
         };
         container.record.event(EventKind::Adopted { monitor: std::process::id() as i32 });
         let has_ended = phase.is_alive() && !is_alive;
+        let is_barred = matches!(phase, Phase::Waiting(_)) && container.no_restart;
         if !has_ended && known {
             container.publish();
         }
         self.containers.push(container);
         if has_ended {
             self.container_ended(key, UNKNOWN_EXIT);
+        } else if is_barred {
+            self.give_up_restarting(key);
         }
     }
+}
+
+/// When a restart that the killed monitor waited for is due.
+fn due(progress: Option<RestartProgress>) -> Instant {
+    let due = progress.and_then(|progress| progress.due_ms).unwrap_or(0);
+    let left = Duration::from_millis(due.saturating_sub(time::since_boot_ms()));
+    Instant::now() + left.min(LONGEST_PAUSE)
+}
+
+/// Since when the program runs.
+fn since(progress: Option<RestartProgress>) -> Option<Instant> {
+    let started = progress.and_then(|progress| progress.started_ms);
+    let ran = started.map_or(0, |started| time::since_boot_ms().saturating_sub(started));
+    Instant::now().checked_sub(Duration::from_millis(ran))
 }
 
 /// The process that a status names, if it is still that one.

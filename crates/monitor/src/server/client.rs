@@ -13,7 +13,7 @@ use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
-use crate::protocol::{MAX_FRAME, Reply};
+use crate::protocol::{MAX_FRAME, Reply, VERSION};
 
 /// A client.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Client {
     pub(super) socket: OwnedFd,
     /// Its `Hello` has been received.
     pub(super) greeted: bool,
+    /// The version that both sides speak, once it is greeted.
+    pub(super) version: u16,
     /// The connection is over (or to be ended).
     pub(super) dead: bool,
     /// Bytes of standard input received from it that nobody has taken.
@@ -47,6 +49,7 @@ impl Client {
             key,
             socket,
             greeted: false,
+            version: VERSION,
             dead: false,
             debt: 0,
             queue: VecDeque::new(),
@@ -76,7 +79,11 @@ impl Client {
     }
 
     pub(super) fn reply(&mut self, reply: &Reply) {
-        self.send(&reply.encode(), &[]);
+        let frame = match reply.for_version(self.version) {
+            None => reply.encode(),
+            Some(older) => older.encode(),
+        };
+        self.send(&frame, &[]);
     }
 
     /// Sends the frame that `head` and `data` make up.

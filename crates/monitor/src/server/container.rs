@@ -9,9 +9,11 @@ use super::record::Record;
 use super::stdio::{Output, Stdio, Taken};
 use super::worker::oom::{self, OomFiles};
 use crate::protocol::{
-    self, CreateRequest, DataKind, Exit, Reply, RuntimeChoice, SlowClient, Streams, Target,
+    self, CreateRequest, DataKind, Exit, Reply, RestartPolicy, RuntimeChoice, SlowClient, Streams,
+    Target,
 };
-use crate::status::State;
+use crate::status::{RestartProgress, State};
+use crate::time;
 
 /// How much output is read at once.
 pub(super) const CHUNK: usize = 16 * 1024;
@@ -279,9 +281,38 @@ impl Container {
         }
     }
 
+    /// It is not to be started again. That outlives this monitor.
+    pub(super) fn bar_restarts(&mut self) {
+        let was_barred = std::mem::replace(&mut self.no_restart, true);
+        if !was_barred && self.request.restart != RestartPolicy::No && self.phase != Phase::Creating
+        {
+            self.publish();
+        }
+    }
+
+    fn restart_progress(&self) -> Option<RestartProgress> {
+        if self.request.restart == RestartPolicy::No {
+            return None;
+        }
+        let now = time::since_boot_ms();
+        let ms = |duration: Duration| duration.as_millis() as u64;
+        Some(RestartProgress {
+            attempts: self.attempts,
+            pause_ms: ms(self.pause),
+            started_ms: self.running_since.map(|since| now.saturating_sub(ms(since.elapsed()))),
+            due_ms: match self.phase {
+                Phase::Waiting(at) => Some(now + ms(at.saturating_duration_since(Instant::now()))),
+                _ => None,
+            },
+            barred: self.no_restart,
+        })
+    }
+
     /// Brings the status up to date with the phase, and writes it.
     pub(super) fn publish(&mut self) {
+        let restart = self.restart_progress();
         let status = &mut self.record.status;
+        status.restart = restart;
         status.state = self.phase.state();
         status.pid = self.process.as_ref().map(|process| process.pid);
         if status.pid.is_none() {

@@ -80,8 +80,15 @@ struct SavedClient {
     key: u32,
     socket: RawFd,
     greeted: bool,
+    /// The version that both sides speak; monitors that spoke only the first did not note it.
+    #[serde(default = "first_version")]
+    version: u16,
     debt: usize,
     queue: Vec<Vec<u8>>,
+}
+
+fn first_version() -> u16 {
+    1
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -256,7 +263,8 @@ impl Monitor {
         let error = self.replace(&replacement);
         let Replacement { client, request, .. } = replacement;
         let text = format!("{} cannot take over: {error}", replacement.binary.display());
-        self.reply(client, &Reply::Error { request, kind: ErrorKind::Invalid, text });
+        let kind = ErrorKind::Invalid;
+        self.reply(client, &Reply::Error { request, kind, text, hint: None });
     }
 
     fn replace(&self, replacement: &Replacement) -> std::io::Error {
@@ -290,6 +298,7 @@ impl Monitor {
                     key: client.key,
                     socket: kept.add(&client.socket),
                     greeted: client.greeted,
+                    version: client.version,
                     debt: client.debt,
                     queue: client.queue.iter().cloned().collect(),
                 })
@@ -378,6 +387,7 @@ impl Monitor {
         for saved in state.clients {
             let mut client = Client::new(saved.key, take(saved.socket)?);
             client.greeted = saved.greeted;
+            client.version = saved.version;
             client.debt = saved.debt;
             if !saved.queue.is_empty() {
                 client.stalled_since = Some(Instant::now());

@@ -9,10 +9,10 @@ use super::container::{Container, FIRST_PAUSE, HEALTHY, LONGEST_PAUSE, Parentage
 use super::requests::{open_process, send_signal};
 use super::stdio::Stdio;
 use super::worker::report::{self, Report};
-use super::worker::{self, Task};
+use super::worker::{self, Failure, Task};
 use super::{Job, Monitor, Work, cleanup, procfs};
 use crate::events::EventKind;
-use crate::protocol::{CleanupBy, ErrorKind, Exit, Reply, RestartPolicy, StdinMode, Target};
+use crate::protocol::{CleanupBy, Exit, Reply, RestartPolicy, StdinMode, Target};
 use crate::{sys, time};
 
 /// How long the cleanup waits for a status that can't be written.
@@ -51,7 +51,7 @@ impl Monitor {
                 }
             }
             match report {
-                Report::Failed { kind, text } => work.failure = Some((kind, text)),
+                Report::Failed(failure) => work.failure = Some(failure),
                 Report::Done => self.task_done(job, container, requester),
                 Report::Started => self.started(container, job, requester),
                 Report::Process { pid, start_time, terminal, oom } => {
@@ -99,6 +99,13 @@ impl Monitor {
         container.publish();
         let pid = container.process.as_ref().map_or(0, |process| process.pid);
         container.record.event(EventKind::Started { pid });
+        if let (Job::Recreate, true, Some(process)) =
+            (job, container.no_restart, &container.process)
+        {
+            // It was stopped while it was being started again. One that has just ended is reaped
+            // anyway.
+            let _ = send_signal(process, libc::SIGKILL);
+        }
         let id = container.request.id.clone();
         if let (Some((client, request)), Job::Create | Job::Start) = (requester, job) {
             self.reply(client, &Reply::Started { request, id });
@@ -246,17 +253,18 @@ impl Monitor {
         let exit = exit_of(status);
         let failure = work.failure.clone().or_else(|| {
             let text = format!("the worker ended early, with exit code {:?}", exit.code);
-            (!work.done).then_some((ErrorKind::Other, text))
+            (!work.done).then(|| Failure::other(text))
         });
-        if let Some((kind, text)) = failure {
-            self.task_failed(&work, kind, text);
+        if let Some(failure) = failure {
+            self.task_failed(&work, failure);
         }
     }
 
-    fn task_failed(&mut self, work: &Work, kind: ErrorKind, text: String) {
+    fn task_failed(&mut self, work: &Work, failure: Failure) {
+        let Failure { kind, text, hint } = failure;
         if let Some((client, request)) = work.requester {
             let text = text.clone();
-            self.reply(client, &Reply::Error { request, kind, text });
+            self.reply(client, &Reply::Error { request, kind, text, hint });
         }
         match work.job {
             Job::Create => {
@@ -364,6 +372,8 @@ impl Monitor {
                     container.attempts += 1;
                     container.record.status.restarts += 1;
                     container.running_since = None;
+                    // An attempt counts even if this monitor does not live to see its end.
+                    container.publish();
                 }
             }
             Some(Err(error)) => self.restart_failed(key, error.to_string()),
@@ -464,7 +474,7 @@ impl Monitor {
     pub(super) fn terminate_all(&mut self) {
         let mut waiting = Vec::new();
         for container in &mut self.containers {
-            container.no_restart = true;
+            container.bar_restarts();
             if let (true, Some(process)) = (container.phase.is_alive(), &container.process) {
                 // One that has just ended is reaped anyway.
                 let _ = send_signal(process, libc::SIGTERM);
@@ -551,7 +561,7 @@ pub(super) const UNKNOWN_EXIT: Exit =
 /// waited for: it may be clearing up.
 fn is_last(report: &Report, work: &Work) -> bool {
     match report {
-        Report::Failed { .. } => false,
+        Report::Failed(_) => false,
         Report::Done | Report::Started => true,
         Report::Process { .. } => matches!(work.job, Job::Exec(_)) || work.only_creates,
     }

@@ -226,6 +226,7 @@ mod tests {
             signal: None,
             oom_killed: false,
             restarts: 0,
+            restart: None,
             monitor_pid: 2,
         }
     }

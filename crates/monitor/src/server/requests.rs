@@ -12,8 +12,8 @@ use super::stdio::Stdio;
 use super::worker::{self, Next, Task};
 use super::{Job, Monitor, Work};
 use crate::protocol::{
-    ContainerSummary, CreateRequest, ErrorKind, ExecRequest, Exit, Reply, Request, SlowClient,
-    StdinMode, Streams, Target, TerminalSize, VERSION,
+    ContainerSummary, CreateRequest, ErrorKind, ExecRequest, Exit, OLDEST_VERSION, Reply, Request,
+    SlowClient, StdinMode, Streams, Target, TerminalSize, VERSION,
 };
 use crate::status::{State, Status};
 
@@ -48,21 +48,25 @@ impl Monitor {
             Err(error) => {
                 // Whoever sends what is no frame is not talked to any longer.
                 let text = error.to_string();
-                self.reply(key, &Reply::Error { request: 0, kind: ErrorKind::Protocol, text });
+                let (request, kind) = (0, ErrorKind::Protocol);
+                self.reply(key, &Reply::Error { request, kind, text, hint: None });
                 self.end_client(key);
                 return;
             }
         };
         let Some(client) = self.clients.iter_mut().find(|client| client.key == key) else { return };
         if let Request::Hello { version } = request {
-            if version == VERSION && !client.greeted {
+            if version >= OLDEST_VERSION && !client.greeted {
                 client.greeted = true;
+                client.version = version.min(VERSION);
                 let pid = std::process::id() as i32;
-                client.reply(&Reply::Hello { version: VERSION, pid });
+                let version = client.version;
+                client.reply(&Reply::Hello { version, pid });
             } else {
-                let text = format!("this monitor speaks version {VERSION}, once");
+                let text =
+                    format!("this monitor speaks versions {OLDEST_VERSION} to {VERSION}, once");
                 let kind = ErrorKind::Protocol;
-                client.reply(&Reply::Error { request: number, kind, text });
+                client.reply(&Reply::Error { request: number, kind, text, hint: None });
                 client.dead = true;
             }
             return;
@@ -79,7 +83,7 @@ impl Monitor {
             Ok(None) => {}
             Ok(Some(())) => self.reply(key, &Reply::Ok { request: number }),
             Err(Refusal { kind, text }) => {
-                self.reply(key, &Reply::Error { request: number, kind, text });
+                self.reply(key, &Reply::Error { request: number, kind, text, hint: None });
             }
         }
     }
@@ -406,7 +410,7 @@ impl Monitor {
 
     fn no_restart(&mut self, id: &str) -> Answer {
         let container = self.container(id)?;
-        container.no_restart = true;
+        container.bar_restarts();
         if let Phase::Waiting(_) = container.phase {
             let key = container.key;
             self.give_up_restarting(key);
@@ -508,6 +512,7 @@ pub(super) fn first_status(request: &CreateRequest) -> Status {
         signal: None,
         oom_killed: false,
         restarts: 0,
+        restart: None,
         monitor_pid: std::process::id() as i32,
     }
 }

@@ -59,15 +59,27 @@ pub(super) struct Context<'a> {
 }
 
 /// Why a task failed.
-#[derive(Debug)]
-struct Failure {
-    kind: ErrorKind,
-    text: String,
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) kind: ErrorKind,
+    /// What was being done, to what, and why it failed.
+    pub(super) text: String,
+    /// What a person can do about it.
+    pub(super) hint: Option<String>,
 }
 
 impl Failure {
-    fn other(text: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Other, text: text.into() }
+    pub(super) fn other(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Other, text)
+    }
+
+    fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), hint: None }
+    }
+
+    fn with_hint(mut self, hint: Option<&str>) -> Self {
+        self.hint = hint.map(str::to_owned);
+        self
     }
 }
 
@@ -156,7 +168,7 @@ fn work(context: Context<'_>, task: Task<'_>, reports: &OwnedFd) {
     };
     send(match result {
         Ok(()) => Report::Done,
-        Err(Failure { kind, text }) => Report::Failed { kind, text },
+        Err(failure) => Report::Failed(failure),
     });
 }
 
@@ -170,13 +182,13 @@ fn rootfs_mount(bundle: &Path) -> Result<Option<OwnedFd>, Failure> {
             return Err(Failure::other(format!("cannot read {}: {error}", path.display())));
         }
     };
-    let description = serde_json::from_slice(&text).map_err(|error| Failure {
-        kind: ErrorKind::Invalid,
-        text: format!("{} describes no root file system: {error}", path.display()),
+    let description = serde_json::from_slice(&text).map_err(|error| {
+        let text = format!("{} describes no root file system: {error}", path.display());
+        Failure::new(ErrorKind::Invalid, text)
     })?;
     berth_runtime::rootfs::mount_detached(&description)
         .map(Some)
-        .map_err(|error| Failure::other(chain(&error)))
+        .map_err(|error| Failure::other(chain(&error)).with_hint(error.hint()))
 }
 
 /// Receives a terminal's master side over a connected socket.

@@ -108,7 +108,7 @@ fn a_process_that_is_not_there_is_told_as_such(sandbox: &Sandbox) {
     let (request, mut connection) = sleeper(sandbox);
     let process = process_file(&request, "p", &["/no/such"], false);
     match connection.exec(exec(&request, "s", process)).unwrap_err() {
-        RequestError::Refused { kind, text } => {
+        RequestError::Refused { kind, text, .. } => {
             assert_eq!(kind, ErrorKind::CommandNotFound, "{text}");
         }
         other => panic!("{other}"),

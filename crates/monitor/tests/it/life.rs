@@ -115,9 +115,11 @@ fn a_missing_program_is_told_as_such(sandbox: &Sandbox) {
     let request = sandbox.container("c", &["/no/such/program"]);
     let mut connection = sandbox.launch(&request);
     match connection.create(request.clone()).unwrap_err() {
-        client::RequestError::Refused { kind, text } => {
+        client::RequestError::Refused { kind, text, hint } => {
             assert_eq!(kind, ErrorKind::CommandNotFound, "{text}");
             assert!(text.contains("/no/such/program"), "{text}");
+            // A foreign runtime gives no advice.
+            assert_eq!(hint.is_some(), sandbox.kind == Kind::Builtin, "{hint:?}");
         }
         other => panic!("{other}"),
     }

@@ -17,6 +17,10 @@ for_each_runtime! {
     an_exit_without_a_monitor_is_found_later
     a_restart_policy_survives_the_monitor
     an_exit_code_is_known_after_adoption
+    counted_restarts_go_on_after_the_monitor
+    a_pause_before_a_restart_survives_the_monitor
+    an_end_without_a_monitor_is_followed_by_a_restart
+    a_container_that_was_stopped_stays_so_after_its_monitor
 }
 
 fn kill_monitor(request: &CreateRequest) {
@@ -140,6 +144,88 @@ fn a_restart_policy_survives_the_monitor(sandbox: &Sandbox) {
         status.state == State::Running && status.restarts == 1
     });
     connection.request(&Request::NoRestart { id: request.id.clone() }).unwrap();
+    connection.request(&Request::Signal { target: target.clone(), signal: 9 }).unwrap();
+    assert!(!until_exit(&mut connection, &target).exit.unwrap().restarting);
+    until_gone(&request.directory);
+}
+
+fn counted_restarts_go_on_after_the_monitor(sandbox: &Sandbox) {
+    let mut request = sandbox.container("c", &["sh", "-c", "echo again; exit 1"]);
+    request.restart = RestartPolicy::OnFailure { max: Some(3) };
+    let mut connection = sandbox.run(&request);
+    let target = Target::container(&request.id);
+    for _ in 0..2 {
+        assert!(until_exit(&mut connection, &target).exit.unwrap().restarting);
+    }
+    kill_monitor(&request);
+    let mut connection = adopt(sandbox, &request);
+    // It may have begun the last restart before it was asked.
+    let _ = connection.attach(&request.id, Streams::NONE, SlowClient::Wait);
+    until_gone(&request.directory);
+    let status = status::read(&request.directory).unwrap().unwrap();
+    assert_eq!((status.restarts, status.state), (3, State::Stopped));
+    let lines = log_text(&request.directory.join("log")).lines().count();
+    assert!(lines <= 4, "started more often than allowed: {lines}");
+    assert_eq!(sandbox.cleaned(), format!("{}\n", request.id));
+}
+
+fn a_pause_before_a_restart_survives_the_monitor(sandbox: &Sandbox) {
+    let mut request = sandbox.container("c", &["sh", "-c", "exit 4"]);
+    request.restart = RestartPolicy::Always;
+    let mut connection = sandbox.run(&request);
+    let target = Target::container(&request.id);
+    // The pauses double from a tenth of a second: the fourth is long enough to die in.
+    for _ in 0..4 {
+        assert!(until_exit(&mut connection, &target).exit.unwrap().restarting);
+    }
+    until_state(&request.directory, State::Restarting);
+    kill_monitor(&request);
+    let before = status::read(&request.directory).unwrap().unwrap();
+    let progress = before.restart.unwrap();
+    let mut connection = adopt(sandbox, &request);
+    connection.attach(&request.id, Streams::NONE, SlowClient::Wait).unwrap();
+    let exit = until_exit(&mut connection, &target).exit.unwrap();
+    assert_eq!((exit.code, exit.restarting), (Some(4), true));
+    let after = until_state(&request.directory, State::Restarting);
+    assert!(after.restarts > before.restarts, "{after:?}");
+    assert!(after.restart.unwrap().pause_ms > progress.pause_ms, "{after:?}");
+    connection.request(&Request::NoRestart { id: request.id.clone() }).unwrap();
+    until_gone(&request.directory);
+}
+
+fn an_end_without_a_monitor_is_followed_by_a_restart(sandbox: &Sandbox) {
+    let mut request = sandbox.container("c", &["sleep", "100"]);
+    request.restart = RestartPolicy::OnFailure { max: Some(1) };
+    let mut connection = sandbox.launch(&request);
+    let pid = connection.create(request.clone()).unwrap();
+    kill_monitor(&request);
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    let stat = format!("/proc/{pid}/stat");
+    eventually("it has ended", || {
+        std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "))
+    });
+    drop(adopt(sandbox, &request));
+    eventually("it runs again", || {
+        let status = status::read(&request.directory).unwrap().unwrap();
+        status.state == State::Running && status.restarts == 1 && status.pid != Some(pid)
+    });
+    let mut connection = client::connect(&request.directory).unwrap();
+    connection.attach(&request.id, Streams::NONE, SlowClient::Wait).unwrap();
+    let target = Target::container(&request.id);
+    connection.request(&Request::Signal { target: target.clone(), signal: 9 }).unwrap();
+    assert!(!until_exit(&mut connection, &target).exit.unwrap().restarting, "once was allowed");
+    until_gone(&request.directory);
+}
+
+fn a_container_that_was_stopped_stays_so_after_its_monitor(sandbox: &Sandbox) {
+    let mut request = sandbox.container("c", &["sleep", "100"]);
+    request.restart = RestartPolicy::Always;
+    let mut connection = sandbox.run(&request);
+    connection.request(&Request::NoRestart { id: request.id.clone() }).unwrap();
+    kill_monitor(&request);
+    let mut connection = adopt(sandbox, &request);
+    connection.attach(&request.id, Streams::NONE, SlowClient::Wait).unwrap();
+    let target = Target::container(&request.id);
     connection.request(&Request::Signal { target: target.clone(), signal: 9 }).unwrap();
     assert!(!until_exit(&mut connection, &target).exit.unwrap().restarting);
     until_gone(&request.directory);

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use berth_monitor::client::{self, RequestError};
-use berth_monitor::protocol::{ErrorKind, Reply, Request, SlowClient, Streams, Target, VERSION};
+use berth_monitor::protocol::{
+    ErrorKind, ExecRequest, OLDEST_VERSION, Reply, Request, SlowClient, Streams, Target, VERSION,
+};
 use berth_monitor::status::{self, State};
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
@@ -22,6 +24,7 @@ for_each_runtime! {
     the_binary_cannot_be_written_through_proc
     a_monitor_ends_its_containers_when_it_is_told_to_end
     orphans_are_reaped
+    a_client_of_another_version_is_understood
 }
 
 fn raw(directory: &std::path::Path) -> OwnedFd {
@@ -56,7 +59,7 @@ fn nonsense_ends_the_connection_and_nothing_else(sandbox: &Sandbox) {
     let request = sandbox.container("c", &["sleep", "100"]);
     let mut connection = sandbox.run(&request);
     let hello = Request::Hello { version: VERSION }.encode(0);
-    let wrong = Request::Hello { version: VERSION + 1 }.encode(0);
+    let wrong = Request::Hello { version: OLDEST_VERSION - 1 }.encode(0);
     let status = Request::Status.encode(1);
     let nonsense = [255_u8; 3000];
     let too_long = vec![0_u8; 100_000];
@@ -196,12 +199,45 @@ fn a_full_log_disk_loses_output_and_says_so(sandbox: &Sandbox) {
     assert_eq!(kept + lost as usize, "line one\n".len() * 2 + 100 * "line \n".len() + 100 * 100);
 }
 
+fn a_client_of_another_version_is_understood(sandbox: &Sandbox) {
+    let request = sandbox.container("c", &["sleep", "100"]);
+    let _first = sandbox.run(&request);
+    // An older one is spoken to in its own version, a newer one in ours.
+    for (theirs, spoken) in [(1, 1), (VERSION, VERSION), (VERSION + 7, VERSION)] {
+        let socket = raw(&request.directory);
+        let session = format!("s{theirs}");
+        let exec = Request::Exec(Box::new(ExecRequest {
+            id: request.id.clone(),
+            process: process_file(&request, &session, &["/no/such/program"], false),
+            session,
+            terminal: false,
+            streams: Streams::NONE,
+            slow: SlowClient::Wait,
+            console_size: None,
+        }));
+        for (number, frame) in [Request::Hello { version: theirs }, exec].iter().enumerate() {
+            rustix::net::send(&socket, &frame.encode(number as u32), SendFlags::NOSIGNAL).unwrap();
+        }
+        let mut buffer = vec![0; 65536];
+        let mut next = || {
+            let received =
+                rustix::net::recv(&socket, buffer.as_mut_slice(), RecvFlags::empty()).unwrap();
+            Reply::decode(&buffer[..received.1]).unwrap()
+        };
+        assert!(matches!(next(), Reply::Hello { version, .. } if version == spoken));
+        let Reply::Error { kind, hint, .. } = next() else { panic!("it cannot be executed") };
+        assert_eq!(kind, ErrorKind::CommandNotFound);
+        let gives_advice = spoken >= 2 && sandbox.kind == Kind::Builtin;
+        assert_eq!(hint.is_some(), gives_advice, "{theirs}: {hint:?}");
+    }
+}
+
 fn a_second_monitor_is_refused(sandbox: &Sandbox) {
     let request = sandbox.container("c", &["sleep", "100"]);
     let _first = sandbox.run(&request);
     let mut second = sandbox.launch(&request);
     match second.create(request.clone()).unwrap_err() {
-        RequestError::Refused { kind, text } => {
+        RequestError::Refused { kind, text, .. } => {
             assert_eq!(kind, ErrorKind::Exists);
             assert!(text.contains("another monitor runs"), "{text}");
         }

@@ -13,7 +13,11 @@ use super::{Context, Failure, Next, Task, chain};
 use crate::protocol::{CgroupDriver, ErrorKind, ExecRequest};
 
 impl Failure {
-    fn of(kind: berth_runtime::ErrorKind, error: &dyn std::error::Error) -> Self {
+    fn of(
+        kind: berth_runtime::ErrorKind,
+        hint: Option<&str>,
+        error: &dyn std::error::Error,
+    ) -> Self {
         use berth_runtime::ErrorKind as Theirs;
         let kind = match kind {
             Theirs::NotFound => ErrorKind::NotFound,
@@ -25,7 +29,7 @@ impl Failure {
             Theirs::Permission => ErrorKind::Permission,
             Theirs::Other => ErrorKind::Other,
         };
-        Self { kind, text: chain(error) }
+        Self::new(kind, chain(error)).with_hint(hint)
     }
 }
 
@@ -39,23 +43,27 @@ pub(super) fn run(
         runtime = runtime.with_systemd_cgroup();
     }
     let id = ContainerId::new(context.container.id.as_str())
-        .map_err(|error| Failure { kind: ErrorKind::Invalid, text: chain(&error) })?;
+        .map_err(|error| Failure::new(ErrorKind::Invalid, chain(&error)))?;
     match task {
         Task::Create(next) => create(&runtime, id, context, next, send),
         Task::Recreate => {
             runtime
                 .delete(&id, DeleteMode::Force)
-                .map_err(|error| Failure::of(error.kind(), &error))?;
+                .map_err(|error| Failure::of(error.kind(), error.hint(), &error))?;
             create(&runtime, id, context, Next::Start, send)
         }
         Task::Start => {
-            runtime.start(&id).map_err(|error| Failure::of(error.kind(), &error))?;
+            runtime.start(&id).map_err(|error| Failure::of(error.kind(), error.hint(), &error))?;
             send(Report::Started);
             Ok(())
         }
         Task::Exec(exec) => execute(&runtime, id, exec, send),
-        Task::Pause => runtime.pause(&id).map_err(|error| Failure::of(error.kind(), &error)),
-        Task::Resume => runtime.resume(&id).map_err(|error| Failure::of(error.kind(), &error)),
+        Task::Pause => {
+            runtime.pause(&id).map_err(|error| Failure::of(error.kind(), error.hint(), &error))
+        }
+        Task::Resume => {
+            runtime.resume(&id).map_err(|error| Failure::of(error.kind(), error.hint(), &error))
+        }
         // The monitor signals processes that the host sees itself.
         Task::Signal(_) => Err(Failure::other("the container is not sandboxed")),
     }
@@ -80,7 +88,8 @@ fn create(
     };
     let started = options.until == CreateUntil::Running;
     let masters = console(request.terminal, &mut options.console)?;
-    let created = runtime.create(options).map_err(|error| Failure::of(error.kind(), &error))?;
+    let created =
+        runtime.create(options).map_err(|error| Failure::of(error.kind(), error.hint(), &error))?;
     let terminal = match masters {
         None => None,
         Some(socket) => Some(
@@ -97,7 +106,7 @@ fn create(
     });
     if next == Next::Start {
         if !started && let Err(error) = runtime.start(&id) {
-            let failure = Failure::of(error.kind(), &error);
+            let failure = Failure::of(error.kind(), error.hint(), &error);
             // What is left of it is found and reported by whoever uses the ID next.
             let _ = runtime.delete(&id, DeleteMode::Force);
             return Err(failure);
@@ -117,7 +126,8 @@ fn execute(
     options.parent = InitParent::CallersParent;
     options.own_binary = own_binary();
     let masters = console(exec.terminal, &mut options.console)?;
-    let result = runtime.exec(options).map_err(|error| Failure::of(error.kind(), &error));
+    let result =
+        runtime.exec(options).map_err(|error| Failure::of(error.kind(), error.hint(), &error));
     // The file was the session's own.
     let _ = std::fs::remove_file(&exec.process);
     let executed = result?;

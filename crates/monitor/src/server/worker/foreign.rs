@@ -217,7 +217,7 @@ impl Runtime<'_> {
         } else {
             ErrorKind::Other
         };
-        Failure { kind, text: format!("{}: {text}", self.program.path.display()) }
+        Failure::new(kind, format!("{}: {text}", self.program.path.display()))
     }
 }
 

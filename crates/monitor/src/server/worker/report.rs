@@ -10,8 +10,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
+use super::Failure;
 use super::oom::OomFiles;
-use crate::protocol::{ErrorKind, error_kind};
+use crate::protocol::error_kind;
 
 const PROCESS: u8 = 1;
 const STARTED: u8 = 2;
@@ -24,6 +25,10 @@ const HAS_EVENT: u8 = 4;
 
 /// The longest error text.
 const MAX_TEXT: usize = 4096;
+/// The longest hint.
+const MAX_HINT: usize = 1024;
+/// Stands between an error's text and its hint: neither holds such a byte.
+const HINT: u8 = 0;
 
 /// A report.
 #[derive(Debug)]
@@ -43,7 +48,11 @@ pub(in crate::server) enum Report {
     /// What was asked for is done.
     Done,
     /// It could not be done.
-    Failed { kind: ErrorKind, text: String },
+    Failed(Failure),
+}
+
+fn clip(text: &str, longest: usize) -> &[u8] {
+    text.as_bytes().get(..longest).unwrap_or(text.as_bytes())
 }
 
 /// Sends a report. There is nobody to tell that it failed.
@@ -71,9 +80,13 @@ pub(super) fn send(socket: BorrowedFd<'_>, report: &Report) {
         }
         Report::Started => bytes.push(STARTED),
         Report::Done => bytes.push(DONE),
-        Report::Failed { kind, text } => {
-            bytes.extend_from_slice(&[FAILED, *kind as u8]);
-            bytes.extend_from_slice(text.as_bytes().get(..MAX_TEXT).unwrap_or(text.as_bytes()));
+        Report::Failed(failure) => {
+            bytes.extend_from_slice(&[FAILED, failure.kind as u8]);
+            bytes.extend_from_slice(clip(&failure.text, MAX_TEXT));
+            if let Some(hint) = &failure.hint {
+                bytes.push(HINT);
+                bytes.extend_from_slice(clip(hint, MAX_HINT));
+            }
         }
     }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
@@ -87,7 +100,7 @@ pub(super) fn send(socket: BorrowedFd<'_>, report: &Report) {
 
 /// Receives a report, if there is one.
 pub(in crate::server) fn receive(socket: BorrowedFd<'_>) -> Option<Report> {
-    let mut buffer = [0_u8; MAX_TEXT + 16];
+    let mut buffer = [0_u8; MAX_TEXT + MAX_HINT + 16];
     let (length, mut descriptors) = receive_with_descriptors(socket, &mut buffer)?;
     let mut descriptors = descriptors.drain(..);
     match buffer.get(..length)? {
@@ -106,10 +119,12 @@ pub(in crate::server) fn receive(socket: BorrowedFd<'_>) -> Option<Report> {
         }
         [STARTED] => Some(Report::Started),
         [DONE] => Some(Report::Done),
-        [FAILED, kind, text @ ..] => Some(Report::Failed {
-            kind: error_kind(*kind),
-            text: String::from_utf8_lossy(text).into_owned(),
-        }),
+        [FAILED, kind, words @ ..] => {
+            let mut words = words.splitn(2, |&byte| byte == HINT);
+            let mut next = || words.next().map(|word| String::from_utf8_lossy(word).into_owned());
+            let text = next().unwrap_or_default();
+            Some(Report::Failed(Failure { kind: error_kind(*kind), text, hint: next() }))
+        }
         _ => None,
     }
 }
