@@ -165,7 +165,7 @@ fn an_image_with_many_names_is_removed_once() {
 /// The file that a process executes.
 fn program_of(pid: &str) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(format!("/proc/{pid}/exe")).unwrap().ino()
+    std::fs::metadata(format!("/proc/{pid}/exe")).expect("a process has a program").ino()
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn monitors_take_up_a_newer_program_while_their_containers_run() {
         let run = scratch
             .runroot()
             .join("containers")
-            .join(&scratch.inspect(name)["Id"].as_str().unwrap());
+            .join(scratch.inspect(name)["Id"].as_str().unwrap());
         let monitor = std::fs::read_to_string(run.join("monitor.pid")).unwrap().trim().to_owned();
         (monitor, scratch.inspect(name)["State"]["Pid"].clone())
     };
