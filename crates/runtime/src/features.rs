@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use berth_spec::features::{
-    CgroupFeatures, Enabled, Features, LinuxFeatures, MemoryPolicyFeatures, MountExtensions,
+    CgroupFeatures, Enabled, Features, IntelRdtFeatures, LinuxFeatures, MemoryPolicyFeatures,
+    MountExtensions,
 };
 use berth_spec::runtime::LinuxNamespaceType;
 
@@ -41,13 +42,13 @@ pub fn features() -> Features {
             seccomp: Some(berth_seccomp::features()),
             apparmor: Some(Enabled { enabled: true }),
             selinux: Some(Enabled { enabled: true }),
-            intel_rdt: Some(Enabled { enabled: false }),
+            intel_rdt: Some(IntelRdtFeatures { enabled: true, schemata: true, monitoring: true }),
             memory_policy: Some(MemoryPolicyFeatures {
                 modes: supported::memory_policy_modes(),
                 flags: supported::memory_policy_flags(),
             }),
             mount_extensions: Some(MountExtensions { idmap: Enabled { enabled: true } }),
-            net_devices: Some(Enabled { enabled: false }),
+            net_devices: Some(Enabled { enabled: true }),
         }),
         annotations: BTreeMap::from([(
             annotation.to_owned(),

@@ -25,6 +25,7 @@ mod plan;
 pub mod process;
 mod procfs;
 pub mod protect;
+mod resctrl;
 pub mod rootfs;
 mod runtime;
 pub mod state;

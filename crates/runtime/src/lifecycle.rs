@@ -21,6 +21,7 @@ use crate::id::{ContainerId, Signal};
 use crate::maker::reports::{self, Ended};
 use crate::options::{DeleteMode, KillScope};
 use crate::plan::namespaces::flag;
+use crate::resctrl::Groups;
 use crate::state::{Directory, Record, START_ERROR, StateFileError, start_time};
 
 /// A container that was found.
@@ -258,11 +259,13 @@ fn remove(container: &Container, mode: DeleteMode) -> Result<Vec<String>, Delete
         }
         cgroup.remove().map_err(|source| DeleteError::Cgroup { id: id.clone(), source })?;
     }
+    let mut warnings = record.resctrl.as_ref().map(Groups::remove).unwrap_or_default();
     container.directory.remove().map_err(in_state)?;
     container.directory.unlock();
     let state = record.state(id, ContainerState::Stopped);
     let failures = hooks::run_each("poststop", &record.poststop, &state);
-    Ok(failures.iter().map(|error| crate::error::chain(error)).collect())
+    warnings.extend(failures.iter().map(|error| crate::error::chain(error)));
+    Ok(warnings)
 }
 
 /// Kills what lives of a container.

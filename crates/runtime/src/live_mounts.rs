@@ -121,6 +121,8 @@ fn plans(
         bundle: &record.bundle,
         linux: spec.linux.as_ref().unwrap_or(&none),
         open_sources: true,
+        root: &record.rootfs,
+        user_namespace: None,
         cgroups: None,
     };
     let plan = |(index, mount): (usize, &Mount)| match change {

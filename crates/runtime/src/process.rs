@@ -103,5 +103,5 @@ pub fn send_descriptor(
     descriptor: BorrowedFd<'_>,
     bytes: &[u8],
 ) -> io::Result<()> {
-    Ok(crate::child::channel::send_descriptor(socket, descriptor, bytes)?)
+    Ok(crate::child::channel::send_descriptor(socket, descriptor, bytes).map(drop)?)
 }

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, LookupError, kind_of};
 use crate::id::ContainerId;
+use crate::resctrl::Groups;
 
 /// The FIFO that a created container waits at, as long as it is being created.
 const PENDING: &str = ".exec.fifo";
@@ -125,6 +126,9 @@ pub(crate) struct Record {
     /// Its limits, once they are not those of the configuration any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<LinuxResources>,
+    /// Its resource groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<Groups>,
     /// `CLONE_NEW*` flags of the namespaces that it does not share with its creator.
     pub namespaces: u64,
     /// Hooks for after the start.

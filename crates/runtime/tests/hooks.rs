@@ -63,6 +63,29 @@ fn all_six_run_in_their_order_and_place() {
 }
 
 #[test]
+fn hooks_in_the_container_are_told_its_own_process_id() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let log = bundle.path().join("log");
+    let script = |log: &str| format!("grep -o '\"pid\":[0-9]*' >>{log}");
+    let hook = |log: &str| {
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", script(log)],
+                                    "env": ["PATH=/usr/bin:/bin"] }])
+    };
+    let outside = log.to_str().unwrap();
+    bundle.set(
+        "/hooks",
+        json!({ "createRuntime": hook(outside), "createContainer": hook(outside),
+                                 "startContainer": hook("/log") }),
+    );
+    bundle.set("/root/readonly", json!(false)).script("cat /log");
+    assert_eq!(bundle.output(), "\"pid\":1\n");
+    let told = fs::read_to_string(&log).unwrap();
+    let (runtime, container) = told.trim().split_once('\n').unwrap();
+    assert_eq!(container, "\"pid\":1");
+    assert_ne!(runtime, container);
+}
+
+#[test]
 fn a_failure_before_the_start_leaves_nothing_and_says_why() {
     let Some(mut bundle) = Bundle::new() else { return };
     let mark = bundle.path().join("poststop-ran");

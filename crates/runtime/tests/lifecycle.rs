@@ -402,4 +402,5 @@ fn exec_runs_on_the_processors_that_it_is_given() {
     };
     assert_eq!(with(json!({ "initial": "0" })), "Cpus_allowed_list:\t0\n");
     assert_eq!(with(json!({ "final": "0" })), "Cpus_allowed_list:\t0\n");
+    assert_eq!(with(json!({ "initial": "0", "final": "" })), "Cpus_allowed_list:\t0\n");
 }

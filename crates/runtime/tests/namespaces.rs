@@ -167,6 +167,11 @@ fn the_clocks_have_their_offsets() {
     let printed = bundle.output();
     let uptime: u64 = printed.lines().next().unwrap().parse().unwrap();
     assert!(uptime > 86_400_000, "{printed}");
+    // In a user namespace the process is no master of its own files in procfs.
+    bundle.user_namespace();
+    let printed = bundle.output();
+    let words: Vec<&str> = printed.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(words, ["boottime", "86400000", "0"], "{printed}");
 }
 
 #[test]

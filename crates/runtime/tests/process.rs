@@ -217,8 +217,6 @@ fn errors_in_the_configuration_name_the_property() {
             "process.rlimits[0].type",
         ),
         ("/linux/namespaces", json!([{ "type": "moon" }]), "linux.namespaces[0].type"),
-        ("/linux/intelRdt", json!({}), "linux.intelRdt"),
-        ("/linux/netDevices", json!({ "eth0": {} }), "linux.netDevices"),
         ("/process/apparmorProfile", json!("x"), "process.apparmorProfile"),
         ("/process/selinuxLabel", json!("x"), "process.selinuxLabel"),
         ("/linux/sysctl", json!({ "vm.swappiness": "1" }), "linux.sysctl.vm.swappiness"),

@@ -31,7 +31,7 @@ pub(crate) enum Width {
 
 /// Architectures that the specification names and that no kernel which this crate is built for can
 /// report: naming them in a profile asks for nothing.
-const FOREIGN: &[&str] = &[
+pub(crate) const FOREIGN: &[&str] = &[
     "SCMP_ARCH_LOONGARCH64",
     "SCMP_ARCH_M68K",
     "SCMP_ARCH_MIPS",

@@ -77,11 +77,13 @@ pub enum CompileError {
     /// Every call would go to the listener, which could then never be told.
     #[error("seccomp: `defaultAction` is SCMP_ACT_NOTIFY, which only rules can have")]
     NotifyByDefault,
-    /// The runtime must write after the filter is in place.
-    #[error("seccomp: `{field}` sends `write` to the listener, which a runtime itself needs")]
-    NotifyOfWrite {
+    /// The runtime makes such a call after the filter is in place, to hand the listener over.
+    #[error("seccomp: `{field}` sends `{call}` to the listener, which a runtime itself needs")]
+    NotifyOfOwn {
         /// The field.
         field: String,
+        /// The call.
+        call: String,
     },
     /// The kernel takes no longer program.
     #[error("seccomp: the profile becomes {length} instructions, more than the kernel's {limit}")]
@@ -104,9 +106,9 @@ impl CompileError {
             Self::ErrnoWithoutUse { .. } => {
                 Some("only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take an errno")
             }
-            Self::NotifyByDefault | Self::NotifyOfWrite { .. } => {
-                Some("name the calls that the listener is to decide on, without `write`")
-            }
+            Self::NotifyByDefault | Self::NotifyOfOwn { .. } => Some(
+                "name the calls that the listener is to decide on, without `write` and `sendmsg`",
+            ),
             Self::TooLong { .. } => {
                 Some("use fewer conditions on arguments or fewer architectures")
             }

@@ -3,7 +3,7 @@
 use berth_spec::features::SeccompFeatures;
 use berth_spec::runtime::{SeccompAction, SeccompOperator};
 
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, FOREIGN};
 use crate::filter::Flags;
 use crate::sys;
 
@@ -14,7 +14,12 @@ pub fn features() -> SeccompFeatures {
         enabled: true,
         actions: SeccompAction::ALL.iter().map(|action| owned(action.as_str())).collect(),
         operators: SeccompOperator::ALL.iter().map(|operator| owned(operator.as_str())).collect(),
-        archs: Architecture::ALL.iter().map(|known| owned(known.as_str())).collect(),
+        archs: Architecture::ALL
+            .iter()
+            .map(|known| known.as_str())
+            .chain(FOREIGN.iter().copied())
+            .map(owned)
+            .collect(),
         known_flags: Flags::KNOWN.iter().map(|(name, _)| owned(name)).collect(),
         supported_flags: Flags::KNOWN
             .iter()

@@ -55,8 +55,10 @@ impl Rule {
     fn parse(index: usize, entry: &LinuxSyscall, default: Verdict) -> Result<Self, CompileError> {
         let verdict =
             Verdict::new(entry.action, entry.errno_ret, &|| format!("syscalls[{index}].errnoRet"))?;
-        if verdict == Verdict::NOTIFY && entry.names.iter().any(|name| name == "write") {
-            return Err(CompileError::NotifyOfWrite { field: format!("syscalls[{index}].action") });
+        let own = entry.names.iter().find(|name| matches!(name.as_str(), "write" | "sendmsg"));
+        if let (Verdict::NOTIFY, Some(call)) = (verdict, own) {
+            let field = format!("syscalls[{index}].action");
+            return Err(CompileError::NotifyOfOwn { field, call: call.clone() });
         }
         let mut conditions = Vec::with_capacity(entry.args.len());
         for (number, argument) in entry.args.iter().enumerate() {

@@ -139,7 +139,7 @@ fn what_is_wrong_with_a_profile_is_named() {
         .expect_err("too large an errno");
     assert!(error.to_string().contains("syscalls[0].errnoRet"), "{error}");
     let error = validate(&with(rule("write", SeccompAction::Notify, None)));
-    assert!(matches!(error, Err(CompileError::NotifyOfWrite { .. })));
+    assert!(matches!(error, Err(CompileError::NotifyOfOwn { .. })));
     let seventh = LinuxSyscall {
         args: vec![when(6, SeccompOperator::Equal, 0, 0)],
         ..rule("read", SeccompAction::Errno, None)

@@ -53,7 +53,7 @@ pub struct LinuxFeatures {
     pub selinux: Option<Enabled>,
     /// Intel RDT support.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub intel_rdt: Option<Enabled>,
+    pub intel_rdt: Option<IntelRdtFeatures>,
     /// Memory policy support: modes and flags that are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_policy: Option<MemoryPolicyFeatures>,
@@ -105,6 +105,18 @@ pub struct SeccompFeatures {
     pub known_flags: Vec<String>,
     /// Filter flags that this kernel takes.
     pub supported_flags: Vec<String>,
+}
+
+/// Intel RDT support.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IntelRdtFeatures {
+    /// Whether it is supported at all.
+    pub enabled: bool,
+    /// Whether `schemata` is.
+    pub schemata: bool,
+    /// Whether `enableMonitoring` is.
+    pub monitoring: bool,
 }
 
 /// Memory policy support.

@@ -479,15 +479,10 @@ pub struct LinuxIntelRdt {
     /// Memory bandwidth schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mem_bw_schema: Option<String>,
-    /// Whether a monitoring group is made.
+    /// Whether a monitoring group is made. (It replaced two switches of specification 1.1 that
+    /// nobody ever implemented.)
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub enable_monitoring: bool,
-    /// Older monitoring switch.
-    #[serde(rename = "enableCMT", default, skip_serializing_if = "std::ops::Not::not")]
-    pub enable_cmt: bool,
-    /// Older monitoring switch.
-    #[serde(rename = "enableMBM", default, skip_serializing_if = "std::ops::Not::not")]
-    pub enable_mbm: bool,
 }
 
 /// NUMA memory policy (set_mempolicy(2)).
@@ -496,7 +491,8 @@ pub struct LinuxIntelRdt {
 pub struct LinuxMemoryPolicy {
     /// Such as `MPOL_BIND`.
     pub mode: String,
-    /// Node list.
+    /// Node list; some modes have none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub nodes: String,
     /// Such as `MPOL_F_STATIC_NODES`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -61,42 +61,26 @@ const READY: u8 = 2;
 const FAILED: u8 = 3;
 const LISTENER: u8 = 4;
 
-/// Says a word to the new process. `pid` is what hooks are told.
-pub(crate) fn say(
-    socket: BorrowedFd<'_>,
-    word: Word,
-    pid: i32,
-    payload: &[u8],
-) -> Result<(), Errno> {
-    let mut packet = Vec::with_capacity(5 + payload.len());
+/// Says a word to the new process, and what belongs to it.
+pub(crate) fn say(socket: BorrowedFd<'_>, word: Word, payload: &[u8]) -> Result<(), Errno> {
+    let mut packet = Vec::with_capacity(1 + payload.len());
     packet.push(word as u8);
-    packet.extend_from_slice(&pid.to_ne_bytes());
     packet.extend_from_slice(payload);
     rustix::io::retry_on_intr(|| rustix::net::send(socket, &packet, SendFlags::NOSIGNAL)).map(drop)
 }
 
-/// A word of the maker as the new process hears it.
-pub(crate) struct Heard<'b> {
-    /// The process id in the maker's PID namespace.
-    pub pid: i32,
-    /// What follows.
-    pub payload: &'b [u8],
-}
-
-/// Waits for a word. `None` when the maker is gone or says something else.
+/// Waits for a word, and gives what follows it. `None` when the maker is gone or says something else.
 pub(crate) fn hear<'b>(
     socket: BorrowedFd<'_>,
     word: Word,
     buffer: &'b mut [u8; LIMIT],
-) -> Option<Heard<'b>> {
+) -> Option<&'b [u8]> {
     let received = rustix::io::retry_on_intr(|| {
         rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty())
     });
     let (length, _) = received.ok()?;
-    let packet = buffer.get(..length)?;
-    let (first, rest) = packet.split_first()?;
-    let (pid, payload) = rest.split_first_chunk::<4>()?;
-    (*first == word as u8).then(|| Heard { pid: i32::from_ne_bytes(*pid), payload })
+    let (first, payload) = buffer.get(..length)?.split_first()?;
+    (*first == word as u8).then_some(payload)
 }
 
 /// Tells the maker that the mounts are there.
@@ -122,15 +106,15 @@ fn report(socket: BorrowedFd<'_>, packet: &[u8]) {
 
 /// Sends the listener of a system call filter.
 pub(crate) fn send_listener(socket: BorrowedFd<'_>, listener: BorrowedFd<'_>) -> Result<(), Errno> {
-    send_descriptor(socket, listener, &[LISTENER])
+    send_descriptor(socket, listener, &[LISTENER]).map(drop)
 }
 
-/// Sends a descriptor with some bytes.
+/// Sends a descriptor with some bytes; gives how many of them went.
 pub(crate) fn send_descriptor(
     socket: BorrowedFd<'_>,
     descriptor: BorrowedFd<'_>,
     bytes: &[u8],
-) -> Result<(), Errno> {
+) -> Result<usize, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = [descriptor];
@@ -139,7 +123,6 @@ pub(crate) fn send_descriptor(
         let data = [std::io::IoSlice::new(bytes)];
         rustix::net::sendmsg(socket, &data, &mut control, SendFlags::NOSIGNAL)
     })
-    .map(drop)
 }
 
 /// A failure as bytes, cut to what fits.
@@ -254,11 +237,11 @@ mod tests {
     #[test]
     fn words_are_heard_in_order() {
         let (a, b) = pair().unwrap();
-        say(a.as_fd(), Word::Mapped, 7, b"").unwrap();
-        say(a.as_fd(), Word::Go, 7, b"path").unwrap();
+        say(a.as_fd(), Word::Mapped, b"").unwrap();
+        say(a.as_fd(), Word::Go, b"path").unwrap();
         let mut buffer = [0; LIMIT];
-        assert_eq!(hear(b.as_fd(), Word::Mapped, &mut buffer).unwrap().pid, 7);
-        assert_eq!(hear(b.as_fd(), Word::Go, &mut buffer).unwrap().payload, b"path");
+        assert_eq!(hear(b.as_fd(), Word::Mapped, &mut buffer).unwrap(), b"");
+        assert_eq!(hear(b.as_fd(), Word::Go, &mut buffer).unwrap(), b"path");
         drop(a);
         assert!(hear(b.as_fd(), Word::Go, &mut buffer).is_none());
     }

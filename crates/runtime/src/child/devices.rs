@@ -24,8 +24,12 @@ const LINKS: [(&CStr, &CStr); 4] = [
     (c"/proc/self/fd/2", c"stderr"),
 ];
 
-/// Provides the devices and links of a /dev that is the container's own.
+/// Provides the devices, and the links of a /dev that is the container's own.
 pub(crate) fn provide<'p>(plan: &'p RootfsPlan, root: BorrowedFd<'_>) -> Result<(), Failure<'p>> {
+    if !plan.own_dev {
+        // What there is belongs elsewhere.
+        return plan.devices.iter().try_for_each(|device| one(device, root, root));
+    }
     // The image must not have a link in the place of /dev: what is made below would be made
     // wherever it leads.
     let dev = match resolve::open_without_links(root, c"/dev", DEV) {
@@ -89,6 +93,12 @@ fn one<'p>(
                         Errno::EXIST,
                     ));
                 }
+                // In a sandbox that makes no devices the host's may do.
+                Err(Errno::PERM) => {
+                    let tree =
+                        mount::clone_tree_at(&plan.path, Reach::One).at(Step::Device, path)?;
+                    return bind(&tree, plan, root, *kind, *device);
+                }
                 Err(errno) => return Err(Failure::new(Step::Device, path, errno)),
             }
             if let Some((uid, gid)) = *owner {
@@ -101,14 +111,26 @@ fn one<'p>(
         }
         Node::Bind { source, kind, device } => {
             let tree = mount::bind_source(source, Reach::One, &plan.path)?;
-            let status = rustix::fs::fstat(&tree).at(Step::Device, path)?;
-            if !is_device(&status, *kind, *device) {
-                return Err(Failure::new(Step::DeviceMismatch, path, Errno::NODEV));
-            }
-            let target = resolve::ensure(root, &plan.path, Kind::File).at(Step::Device, path)?;
-            mount::attach(&tree, &target).at(Step::Device, path)
+            bind(&tree, plan, root, *kind, *device)
         }
     }
+}
+
+/// Binds a device of the host, if it is the one that is wanted.
+fn bind<'p>(
+    tree: &OwnedFd,
+    plan: &'p DevicePlan,
+    root: BorrowedFd<'_>,
+    kind: FileType,
+    device: u64,
+) -> Result<(), Failure<'p>> {
+    let path = plan.path.to_bytes();
+    let status = rustix::fs::fstat(tree).at(Step::Device, path)?;
+    if !is_device(&status, kind, device) {
+        return Err(Failure::new(Step::DeviceMismatch, path, Errno::NODEV));
+    }
+    let target = resolve::ensure(root, &plan.path, Kind::File).at(Step::Device, path)?;
+    mount::attach(tree, &target).at(Step::Device, path)
 }
 
 fn parent_of(root: BorrowedFd<'_>, path: &[u8], at: usize) -> Result<OwnedFd, Errno> {

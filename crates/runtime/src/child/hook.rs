@@ -36,7 +36,9 @@ impl Stage {
 }
 
 /// Runs hooks one after the other, up to the first that fails.
-pub(crate) fn run_all(hooks: &[HookPlan], stage: Stage, pid: i32) -> Result<(), Failure<'_>> {
+pub(crate) fn run_all(hooks: &[HookPlan], stage: Stage) -> Result<(), Failure<'_>> {
+    // As the container sees it (runtime.md, "State").
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
     hooks.iter().try_for_each(|hook| run(hook, stage, pid))
 }
 

@@ -15,11 +15,21 @@ use super::resolve::{self, Kind};
 use super::step::{At as _, Failure, Step};
 use crate::plan::ProcessPlan;
 use crate::plan::capabilities::SYS_ADMIN;
-use crate::plan::process::rlimit_name;
+use crate::plan::process::{Affinity, rlimit_name};
 use crate::sys::{self, ThreadCapabilities};
+
+/// More than any kernel numbers.
+const EVERY_CPU: [u64; 128] = [u64::MAX; 128];
 
 /// Sets what needs the privileges that are given up next.
 pub(crate) fn limits(plan: &ProcessPlan) -> Result<(), Failure<'_>> {
+    // Before the scheduling: a deadline needs all CPUs that there are, and keeps them.
+    match &plan.affinity {
+        Affinity::Unchanged => {}
+        Affinity::These(mask) => sys::set_affinity(&mask.words).at(Step::Affinity, b"")?,
+        // Some sandboxes forbid it, and then it stays as it was.
+        Affinity::Any => drop(sys::set_affinity(&EVERY_CPU)),
+    }
     if let Some(attributes) = &plan.scheduler {
         sys::set_scheduling(attributes).at(Step::Scheduler, b"")?;
     }
@@ -31,9 +41,6 @@ pub(crate) fn limits(plan: &ProcessPlan) -> Result<(), Failure<'_>> {
     }
     if let Some((mode, nodes)) = &plan.memory_policy {
         sys::set_memory_policy(*mode, nodes).at(Step::MemoryPolicy, b"")?;
-    }
-    if let Some(mask) = &plan.affinity {
-        sys::set_affinity(&mask.words).at(Step::Affinity, b"")?;
     }
     for &(number, soft, hard) in &plan.rlimits {
         set_rlimit(number, soft, hard).at(Step::Rlimit, rlimit_name(number).as_bytes())?;

@@ -1,13 +1,15 @@
-//! Mount attributes and propagation by mount(2), for kernels before 5.12, which have no
-//! `mount_setattr`: on mounts that are attached already, found by `/proc/self/fd`.
+//! Mounting by mount(2), at what `/proc/self/fd` leads to: attributes and propagation for kernels
+//! before 5.12, which have no `mount_setattr`, and file systems with options that fsconfig(2) does
+//! not take.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount_change, mount_remount};
 
+use crate::plan::mounts::ClassicMount;
 use crate::plan::options::{
     ATTRIBUTE_ATIME, ATTRIBUTE_NOATIME, ATTRIBUTE_NODEV, ATTRIBUTE_NODIRATIME, ATTRIBUTE_NOEXEC,
     ATTRIBUTE_NOSUID, ATTRIBUTE_RDONLY, ATTRIBUTE_STRICTATIME,
@@ -41,6 +43,22 @@ pub(super) fn set(mount: impl AsFd, reach: Reach, wanted: &MountAttributes) -> R
         mount_change(path, kind)?;
     }
     Ok(())
+}
+
+/// Mounts a new file system over what `target` is.
+pub(super) fn mount(
+    name: &CStr,
+    classic: &ClassicMount,
+    target: &OwnedFd,
+    attributes: u64,
+) -> Result<(), Errno> {
+    let mut flags = MountFlags::from_bits_retain(classic.flags as u32);
+    for &(attribute, _, flag) in TABLE {
+        flags.set(flag, flags.contains(flag) || attributes & attribute != 0);
+    }
+    let mut buffer = [0u8; 32];
+    let path = path(target.as_raw_fd(), &mut buffer);
+    rustix::mount::mount(&classic.source, path, name, flags, classic.data.as_c_str())
 }
 
 /// The flags that the mount has, with what is wanted changed.

@@ -79,14 +79,14 @@ fn set_up<'p>(
     let mut told = 0;
     if plan.cgroup.wait {
         match channel::hear(socket, Word::Cgroup, &mut buffer) {
-            Some(heard) => told = heard.payload.len(),
+            Some(payload) => told = payload.len(),
             None => orphaned(),
         }
     } else if let Some(joiner) = &plan.cgroup.joiner {
         joiner.join().map_err(|error| Failure::new(Step::Cgroup, b"", error.errno))?;
     }
-    // The payload of a word begins after its number and the process id.
-    let cgroups = buffer.get(5..5 + told).unwrap_or_default();
+    // The payload of a word begins after its number.
+    let cgroups = buffer.get(1..1 + told).unwrap_or_default();
     namespaces::join(&plan.namespaces)?;
     namespaces::make(&plan.namespaces)?;
     sys::new_session().at(Step::Session, b"")?;
@@ -98,11 +98,10 @@ fn set_up<'p>(
         }
     }
     let mut procfs = None;
-    let pid;
     let slave = match &plan.root {
         RootPlan::Make(root_plan) => {
             let root = rootfs::assemble(root_plan, cgroups)?;
-            pid = create_hooks(plan, socket)?;
+            create_hooks(plan, socket)?;
             let slave = terminal(plan, root.as_fd())?;
             if let Some(slave) = &slave {
                 devices::bind_console(slave, root.as_fd())?;
@@ -123,7 +122,7 @@ fn set_up<'p>(
                     .and_then(|()| rustix::process::chdir(c"/"))
                     .at(Step::ChangeRoot, b"")?;
             }
-            pid = create_hooks(plan, socket)?;
+            create_hooks(plan, socket)?;
             names(plan)?;
             let root = open_root()?;
             if !plan.sysctls.is_empty() || !plan.process.labels.is_empty() {
@@ -143,7 +142,7 @@ fn set_up<'p>(
         program.environment.push(listen_pid(program.listen_pid));
     }
     let image = Image { environment: program.environment, procfs: procfs.as_ref() };
-    finish(plan, socket, &image, pid)
+    finish(plan, socket, &image)
 }
 
 /// The variable by which a process knows that its sockets are meant for it (sd_listen_fds(3)).
@@ -165,16 +164,16 @@ fn listen_pid(buffer: &mut [u8; 32]) -> &CStr {
 }
 
 /// Lets the hooks of the runtime's side run, and runs those of the container's side.
-fn create_hooks<'p>(plan: &'p Plan, socket: BorrowedFd<'_>) -> Result<i32, Failure<'p>> {
+fn create_hooks<'p>(plan: &'p Plan, socket: BorrowedFd<'_>) -> Result<(), Failure<'p>> {
     if !plan.hooks.runtime && plan.hooks.create_container.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     let mut buffer = [0u8; channel::LIMIT];
     channel::report_mounted(socket);
-    let Some(heard) = channel::hear(socket, Word::Hooks, &mut buffer) else { orphaned() };
-    let pid = heard.pid;
-    hook::run_all(&plan.hooks.create_container, Stage::CreateContainer, pid)?;
-    Ok(pid)
+    if channel::hear(socket, Word::Hooks, &mut buffer).is_none() {
+        orphaned();
+    }
+    hook::run_all(&plan.hooks.create_container, Stage::CreateContainer)
 }
 
 fn names(plan: &Plan) -> Result<(), Failure<'_>> {
@@ -254,7 +253,6 @@ fn finish<'p>(
     plan: &'p Plan,
     socket: BorrowedFd<'_>,
     image: &Image<'_>,
-    mut pid: i32,
 ) -> Result<(), Failure<'p>> {
     let process = &plan.process;
     let entered = identity::enter_directory(process, matches!(plan.root, RootPlan::Make(_)))?;
@@ -277,16 +275,15 @@ fn finish<'p>(
         }
     }
     let mut buffer = [0u8; channel::LIMIT];
-    match channel::hear(socket, Word::Go, &mut buffer) {
-        Some(heard) => pid = if pid == 0 { heard.pid } else { pid },
-        None => orphaned(),
+    if channel::hear(socket, Word::Go, &mut buffer).is_none() {
+        orphaned();
     }
     // From here on the socket's end means that the program is executed.
     channel::report_ready(socket);
     match &plan.gate {
-        Gate::Maker => start(plan, program, image, pid, filtered),
+        Gate::Maker => start(plan, program, image, filtered),
         Gate::Fifo { fifo, errors } => {
-            let started = wait(fifo).and_then(|()| start(plan, program, image, pid, filtered));
+            let started = wait(fifo).and_then(|()| start(plan, program, image, filtered));
             if let Err(failure) = started {
                 let mut buffer = [0u8; 1024];
                 let _ = rustix::io::write(errors, channel::encode(&failure, &mut buffer));
@@ -305,11 +302,10 @@ fn start<'p>(
     plan: &'p Plan,
     program: &CStr,
     image: &Image<'_>,
-    pid: i32,
     filtered: bool,
 ) -> Result<(), Failure<'p>> {
     let process = &plan.process;
-    hook::run_all(&plan.hooks.start_container, Stage::StartContainer, pid)?;
+    hook::run_all(&plan.hooks.start_container, Stage::StartContainer)?;
     if let Some(procfs) = image.procfs {
         for (file, label) in &process.labels {
             procfs.write(file, label).at(Step::Label, label)?;

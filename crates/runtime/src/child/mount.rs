@@ -6,15 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
+    fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    fspick, move_mount, open_tree,
 };
 
 use super::copy_up;
 use super::legacy;
 use super::resolve::{self, Kind};
 use super::step::{At as _, Detail, Failure, Step};
-use crate::plan::mounts::CgroupMount;
+use crate::plan::mounts::{CgroupMount, Parameters};
 use crate::plan::options::ATTRIBUTE_RDONLY;
 use crate::plan::{BindSource, CgroupEntry, MountKind, MountPlan};
 use crate::sys::{self, MountAttributes, Reach};
@@ -30,9 +31,22 @@ pub(crate) fn make<'p>(
     cgroups: CgroupPaths<'_>,
 ) -> Result<(), Failure<'p>> {
     match &plan.kind {
-        MountKind::FileSystem { .. } => file_system(plan, root),
+        MountKind::FileSystem { .. } => {
+            let mount = file_system(plan, root)?;
+            if let (true, Some(mount)) = (plan.late_readonly, mount) {
+                // Made once, and so never there already.
+                let _ = plan.late.set(mount);
+            }
+            Ok(())
+        }
+        MountKind::Remount { parameters } => remount(plan, parameters.as_ref(), root),
         MountKind::Bind { source, reach } => {
-            let mount = bind_source(source, *reach, &plan.destination)?;
+            let mount = match source {
+                BindSource::Inside(path) => resolve::open(root, path, OFlags::PATH)
+                    .and_then(|found| clone_tree(found, *reach))
+                    .at(Step::BindSource, path.to_bytes())?,
+                source => bind_source(source, *reach, &plan.destination)?,
+            };
             let target = bind_target(&mount, plan, root)?;
             attach_with_options(&mount, &target, plan, plan.destination.to_bytes())
         }
@@ -80,9 +94,15 @@ fn mount_context(context: &OwnedFd, attributes: u64) -> Result<OwnedFd, Errno> {
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-fn file_system<'p>(plan: &'p MountPlan, root: BorrowedFd<'_>) -> Result<(), Failure<'p>> {
-    let MountKind::FileSystem { name, parameters, ordinary_directory, copy_up } = &plan.kind else {
-        return Ok(());
+/// Mounts a new file system, and gives its root.
+fn file_system<'p>(
+    plan: &'p MountPlan,
+    root: BorrowedFd<'_>,
+) -> Result<Option<OwnedFd>, Failure<'p>> {
+    let MountKind::FileSystem { name, parameters, ordinary_directory, copy_up, classic } =
+        &plan.kind
+    else {
+        return Ok(None);
     };
     let destination = plan.destination.to_bytes();
     let target = if *ordinary_directory {
@@ -91,30 +111,83 @@ fn file_system<'p>(plan: &'p MountPlan, root: BorrowedFd<'_>) -> Result<(), Fail
         resolve::ensure(root, &plan.destination, Kind::Directory)
             .at(Step::MountPoint, destination)?
     };
+    if let Some(classic) = classic {
+        let at_once = if *copy_up { 0 } else { plan.attributes.set };
+        legacy::mount(name, classic, &target, at_once).at(Step::Mount, destination)?;
+        // What is a mount's root now; were it anything else, it would take no options.
+        let mount =
+            resolve::open(root, &plan.destination, OFlags::PATH).at(Step::Mount, destination)?;
+        if *copy_up {
+            copy_up::copy(&target, &mount).at(Step::CopyUp, destination)?;
+        }
+        set_options(&mount, plan, destination, change)?;
+        return Ok(Some(mount));
+    }
     let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Mount, destination)?;
     if name.as_c_str() == c"tmpfs" {
         inherit_mode(&context, &target).at(Step::MountOption, destination)?;
     }
-    for (key, value) in parameters {
-        let taken = match value {
-            Some(value) => fsconfig_set_string(&context, key, value),
-            None => fsconfig_set_flag(&context, key),
-        };
-        taken.map_err(|errno| {
-            explained(&context, Failure::new(Step::MountOption, destination, errno))
-        })?;
-    }
-    fsconfig_create(&context)
-        .map_err(|errno| explained(&context, Failure::new(Step::Mount, destination, errno)))?;
+    configure(&context, parameters, destination, |context| fsconfig_create(context))?;
     // Set when the mount is made, unless it must be written to first.
     let at_once = if *copy_up { 0 } else { plan.attributes.set };
     let mount = mount_context(&context, at_once).at(Step::Mount, destination)?;
     if *copy_up {
         copy_up::copy(&target, &mount).at(Step::CopyUp, destination)?;
-    } else if plan.tree_attributes.is_empty() && plan.propagation.is_empty() {
-        return attach(&mount, &target).at(Step::Mount, destination);
+    } else if plan.tree_attributes.is_empty()
+        && plan.propagation.is_empty()
+        && plan.id_map.is_none()
+    {
+        attach(&mount, &target).at(Step::Mount, destination)?;
+        return Ok(Some(mount));
     }
-    attach_with_options(&mount, &target, plan, destination)
+    attach_with_options(&mount, &target, plan, destination)?;
+    Ok(Some(mount))
+}
+
+/// Gives a file system its parameters, and has them taken.
+fn configure<'p>(
+    context: &OwnedFd,
+    parameters: &'p Parameters,
+    destination: &'p [u8],
+    take: fn(&OwnedFd) -> Result<(), Errno>,
+) -> Result<(), Failure<'p>> {
+    let failed = |step| move |errno| explained(context, Failure::new(step, destination, errno));
+    for (key, value) in parameters {
+        let taken = match value {
+            Some(value) => fsconfig_set_string(context, key, value),
+            None => fsconfig_set_flag(context, key),
+        };
+        taken.map_err(failed(Step::MountOption))?;
+    }
+    take(context).map_err(failed(Step::Mount))
+}
+
+/// Changes the options of what is mounted there.
+fn remount<'p>(
+    plan: &'p MountPlan,
+    parameters: Option<&'p Parameters>,
+    root: BorrowedFd<'_>,
+) -> Result<(), Failure<'p>> {
+    let destination = plan.destination.to_bytes();
+    let target =
+        resolve::open(root, &plan.destination, OFlags::PATH).at(Step::MountPoint, destination)?;
+    if let Some(parameters) = parameters {
+        let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+        let context = fspick(&target, c"", flags).at(Step::Mount, destination)?;
+        configure(&context, parameters, destination, |context| fsconfig_reconfigure(context))?;
+    }
+    set_options(&target, plan, destination, change)
+}
+
+/// Makes those mounts read-only that were waiting for what had to be made in them.
+pub(crate) fn protect_late(plans: &[MountPlan]) -> Result<(), Failure<'_>> {
+    for plan in plans {
+        if let Some(mount) = plan.late.get() {
+            set_attribute(mount, Reach::One, ATTRIBUTE_RDONLY)
+                .at(Step::MountAttributes, plan.destination.to_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 /// procfs and sysfs go on a directory of the image and on nothing a link leads to: much is written
@@ -164,7 +237,9 @@ pub(crate) fn bind_source<'p>(
     destination: &'p CStr,
 ) -> Result<OwnedFd, Failure<'p>> {
     match source {
-        BindSource::Path(path) => clone_tree_at(path, reach).at(Step::BindSource, path.to_bytes()),
+        BindSource::Path(path) | BindSource::Inside(path) => {
+            clone_tree_at(path, reach).at(Step::BindSource, path.to_bytes())
+        }
         BindSource::Tree(tree) => tree
             .try_clone()
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::MFILE))
@@ -193,14 +268,15 @@ fn attach_with_options<'p>(
     plan: &'p MountPlan,
     name: &'p [u8],
 ) -> Result<(), Failure<'p>> {
-    let modern = |mount: &OwnedFd, reach, wanted: &_| sys::mount_setattr(mount, reach, wanted);
-    match set_options(mount, plan, name, modern) {
+    match set_options(mount, plan, name, |mount, reach, wanted| {
+        sys::mount_setattr(mount, reach, &wanted)
+    }) {
         Ok(()) => attach(mount, target).at(Step::Mount, name),
         Err(failure) if failure.code == Errno::NOSYS.raw_os_error() => {
             // The old way works on attached mounts only.
             attach(mount, target).at(Step::Mount, name)?;
-            set_options(mount, plan, name, |mount: &OwnedFd, reach, wanted: &_| {
-                legacy::set(mount, reach, wanted)
+            set_options(mount, plan, name, |mount, reach, wanted| {
+                legacy::set(mount, reach, &wanted)
             })
         }
         Err(failure) => Err(failure),
@@ -211,10 +287,12 @@ fn set_options<'p>(
     mount: &OwnedFd,
     plan: &'p MountPlan,
     name: &'p [u8],
-    set: impl Fn(&OwnedFd, Reach, &MountAttributes) -> Result<(), Errno>,
+    set: fn(&OwnedFd, Reach, MountAttributes) -> Result<(), Errno>,
 ) -> Result<(), Failure<'p>> {
-    for (reach, attributes) in
-        [(Reach::Tree, &plan.tree_attributes), (Reach::One, &plan.attributes)]
+    if let Some(map) = &plan.id_map {
+        set(mount, map.reach, map.attributes()).at(Step::MountIds, name)?;
+    }
+    for (reach, attributes) in [(Reach::Tree, plan.tree_attributes), (Reach::One, plan.attributes)]
     {
         if !attributes.is_empty() {
             set(mount, reach, attributes).at(Step::MountAttributes, name)?;
@@ -222,24 +300,24 @@ fn set_options<'p>(
     }
     for &(propagation, reach) in &plan.propagation {
         let attributes = MountAttributes { propagation, ..MountAttributes::default() };
-        set(mount, reach, &attributes).at(Step::Propagation, name)?;
+        set(mount, reach, attributes).at(Step::Propagation, name)?;
     }
     Ok(())
 }
 
 /// Changes the propagation of an attached mount or tree.
 pub(crate) fn propagate(mount: impl AsFd, reach: Reach, kind: u64) -> Result<(), Errno> {
-    change(mount, reach, MountAttributes { propagation: kind, ..MountAttributes::default() })
+    change(&mount, reach, MountAttributes { propagation: kind, ..MountAttributes::default() })
 }
 
 /// Adds one attribute to an attached mount or tree.
 pub(crate) fn set_attribute(mount: impl AsFd, reach: Reach, attribute: u64) -> Result<(), Errno> {
-    change(mount, reach, MountAttributes { set: attribute, ..MountAttributes::default() })
+    change(&mount, reach, MountAttributes { set: attribute, ..MountAttributes::default() })
 }
 
-fn change(mount: impl AsFd, reach: Reach, wanted: MountAttributes) -> Result<(), Errno> {
-    match sys::mount_setattr(&mount, reach, &wanted) {
-        Err(Errno::NOSYS) => legacy::set(&mount, reach, &wanted),
+fn change(mount: &impl AsFd, reach: Reach, wanted: MountAttributes) -> Result<(), Errno> {
+    match sys::mount_setattr(mount, reach, &wanted) {
+        Err(Errno::NOSYS) => legacy::set(mount, reach, &wanted),
         result => result,
     }
 }

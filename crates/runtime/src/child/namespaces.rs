@@ -63,9 +63,24 @@ pub(crate) fn make(plan: &NamespacePlan) -> Result<(), Failure<'_>> {
     // The mount namespace may be one that was joined, and its /proc anything.
     let procfs = Procfs::own().at(Step::TimeOffsets, b"")?;
     if !plan.time_offsets.is_empty() {
-        procfs.write(c"self/timens_offsets", &plan.time_offsets).at(Step::TimeOffsets, b"")?;
+        write_offsets(&procfs, plan).at(Step::TimeOffsets, b"")?;
     }
     enter_own(&procfs).at(Step::TimeOffsets, b"")
+}
+
+fn write_offsets(procfs: &Procfs, plan: &NamespacePlan) -> Result<(), Errno> {
+    const FILE: &std::ffi::CStr = c"self/timens_offsets";
+    match procfs.write(FILE, &plan.time_offsets) {
+        // In a new user namespace the files of a process that is not dumpable belong to the host's
+        // root. Nobody else is in there yet, so nobody can look meanwhile.
+        Err(Errno::ACCESS) if plan.map_ids => {
+            sys::set_dumpable(true)?;
+            let written = procfs.write(FILE, &plan.time_offsets);
+            sys::set_dumpable(false)?;
+            written
+        }
+        result => result,
+    }
 }
 
 fn enter_own(procfs: &Procfs) -> Result<(), Errno> {

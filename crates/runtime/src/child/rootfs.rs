@@ -32,9 +32,7 @@ pub(crate) fn assemble<'p>(
     for step in &plan.mounts {
         mount::make(step, root.as_fd(), cgroups)?;
     }
-    if plan.own_dev {
-        devices::provide(plan, root.as_fd())?;
-    }
+    devices::provide(plan, root.as_fd())?;
     Ok(root)
 }
 
@@ -87,6 +85,7 @@ pub(crate) fn protect<'p>(plan: &'p RootfsPlan, root: BorrowedFd<'_>) -> Result<
     if !plan.masked.is_empty() {
         mask(plan, root)?;
     }
+    mount::protect_late(&plan.mounts)?;
     if plan.readonly {
         mount::set_attribute(root, Reach::One, ATTRIBUTE_RDONLY).at(Step::ReadonlyRoot, b"")?;
     }

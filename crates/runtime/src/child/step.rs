@@ -36,6 +36,8 @@ pub(crate) enum Step {
     Mount,
     /// Setting a mount's attributes.
     MountAttributes,
+    /// Mapping a mount's ids.
+    MountIds,
     /// Copying up.
     CopyUp,
     /// Providing a device.
@@ -144,6 +146,7 @@ const ALL: &[(Step, &str)] = &[
     (Step::MountOption, "take a mount option for"),
     (Step::Mount, "mount"),
     (Step::MountAttributes, "set the mount options of"),
+    (Step::MountIds, "map the ids of"),
     (Step::CopyUp, "copy up the content of"),
     (Step::Device, "provide the device"),
     (Step::DeviceMismatch, "use what is in the place of the device"),

@@ -10,6 +10,7 @@ use berth_spec::runtime::{Hook, Hooks, Linux, Process, Spec};
 use berth_spec::state::{ContainerState, State};
 
 use super::dialogue::{self, Dialogue};
+use super::network;
 use super::ownership::owner;
 use super::terminal;
 use super::{Launched, additions, launch, reports};
@@ -19,13 +20,14 @@ use crate::error::{CgroupSetupError, CreateError, ErrorKind, SetupError};
 use crate::hooks;
 use crate::id::ContainerId;
 use crate::options::{CreateOptions, CreateUntil, Created, InitParent, Keyring, Notify, OwnBinary};
-use crate::plan::process::{ProcessContext, search_path};
+use crate::plan::process::{Affinity, ProcessContext, search_path};
 use crate::plan::rootfs::{RootContext, root_path};
 use crate::plan::{
     CgroupPlan, ChildHooks, Gate, HookPlan, NamespacePlan, Plan, ProcessPlan, RootPlan, mounts,
     sysctl, validate,
 };
 use crate::protect;
+use crate::resctrl::{self, Groups};
 use crate::state::{Directory, Record, START_ERROR, StateFileError, now, start_time};
 use crate::sys;
 
@@ -43,6 +45,7 @@ pub(crate) struct Creator<'a> {
 struct Creation {
     directory: Directory,
     cgroup: Option<Cgroup>,
+    resctrl: Option<Groups>,
     process: Option<Launched>,
     /// Hooks to run because others ran before the failure, and what they are told.
     poststop: Option<(Vec<Hook>, State)>,
@@ -75,6 +78,9 @@ impl Creation {
         if let Some(cgroup) = &self.cgroup {
             let _ = cgroup.kill_all(rustix::process::Signal::KILL);
             clean = cgroup.remove().is_ok();
+        }
+        if let Some(groups) = &self.resctrl {
+            clean &= groups.remove().is_empty();
         }
         if clean {
             let _ = self.directory.remove();
@@ -149,6 +155,7 @@ impl Bundle {
             annotations: spec.annotations.clone(),
             cgroup: creation.cgroup.as_ref().map(Cgroup::saved),
             resources: None,
+            resctrl: creation.resctrl.clone(),
             namespaces,
             poststart: hooks(|hooks| &hooks.poststart),
             poststop: hooks(|hooks| &hooks.poststop),
@@ -182,12 +189,22 @@ impl Creator<'_> {
         let directory = Directory::create(self.root, &id)
             .map_err(in_state)?
             .ok_or_else(|| CreateError::Exists(id.clone()))?;
-        let mut creation =
-            Creation { directory, cgroup: None, process: None, poststop: None, done: false };
+        let mut creation = Creation {
+            directory,
+            cgroup: None,
+            resctrl: None,
+            process: None,
+            poststop: None,
+            done: false,
+        };
         let mut warnings = Vec::new();
         let notify = make_notify(&creation.directory, &options).map_err(in_state)?;
         let hierarchies =
             self.make_cgroup(&id, &bundle.spec, &namespaces, &mut creation, &mut warnings)?;
+        if let Some(rdt) = &linux.intel_rdt {
+            let root = resctrl::mounted().map_err(|source| bundle.failed(source))?;
+            creation.resctrl = Some(Groups::create(&root, rdt, id.as_str()).map_err(in_setup)?);
+        }
         let mut record = bundle.record(&creation, namespaces.all())?;
         creation.directory.write_record(&record).map_err(in_state)?;
         creation.directory.write_config(&bundle.text).map_err(in_state)?;
@@ -319,7 +336,7 @@ impl Creator<'_> {
                     })
                 },
             )?;
-            dialogue::say(socket, channel::Word::Mapped, pid, b"").map_err(Accompany::Setup)?;
+            dialogue::say(socket, channel::Word::Mapped, b"").map_err(Accompany::Setup)?;
         }
         if plan.cgroup.wait
             && let Some(cgroup) = &creation.cgroup
@@ -327,9 +344,12 @@ impl Creator<'_> {
         {
             cgroup.add_process(raw).map_err(|error| Accompany::Cgroup(error.into()))?;
             let paths = dialogue::cgroup_paths(cgroup);
-            dialogue::say(socket, channel::Word::Cgroup, pid, &paths).map_err(Accompany::Setup)?;
+            dialogue::say(socket, channel::Word::Cgroup, &paths).map_err(Accompany::Setup)?;
         }
-        Ok(())
+        if let Some(groups) = &creation.resctrl {
+            groups.add(pid).map_err(Accompany::Setup)?;
+        }
+        network::move_devices(&linux.net_devices, &plan.namespaces, pid).map_err(Accompany::Setup)
     }
 }
 
@@ -457,11 +477,14 @@ impl Prepared<'_> {
         let privileged = sys::capabilities()
             .is_ok_and(|sets| sets.effective & crate::plan::capabilities::SYS_ADMIN != 0);
         let in_user_namespace = namespaces.in_user_namespace();
+        let root_directory = root_path(&self.bundle.spec, &self.bundle.path).map_err(in_config)?;
         let context = RootContext {
             mounts: mounts::MountContext {
                 bundle: &self.bundle.path,
                 linux: self.linux,
                 open_sources: in_user_namespace && privileged,
+                root: &root_directory,
+                user_namespace: namespaces.join_user.as_ref().map(|join| &join.file),
                 cgroups: self.hierarchies.map(|found| (found, cgroup_sources(creation, found))),
             },
             namespaces: &namespaces,
@@ -484,7 +507,8 @@ impl Prepared<'_> {
             warnings,
         )
         .map_err(in_config)?;
-        process.affinity = None;
+        // execCPUAffinity is not for the first process (config.md, "Linux Process").
+        process.affinity = Affinity::Any;
         if !in_user_namespace {
             process.capabilities.limit_to_own(warnings);
         }

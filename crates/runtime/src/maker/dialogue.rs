@@ -21,6 +21,7 @@ use crate::error::SetupError;
 use crate::hooks;
 use crate::options::CreateUntil;
 use crate::plan::process::rlimit_name;
+use crate::plan::validate;
 use crate::procfs::Procfs;
 use crate::sys;
 
@@ -63,7 +64,7 @@ impl Dialogue<'_> {
         path: &str,
     ) -> Result<(), SetupError> {
         if !waits_for_hooks {
-            say(self.socket, Word::Go, self.pid, b"")?;
+            say(self.socket, Word::Go, b"")?;
         }
         let mut ready = false;
         loop {
@@ -72,8 +73,8 @@ impl Dialogue<'_> {
             match received {
                 Received::Report(Report::Mounted) => {
                     self.run_hooks()?;
-                    say(self.socket, Word::Hooks, self.pid, b"")?;
-                    say(self.socket, Word::Go, self.pid, b"")?;
+                    say(self.socket, Word::Hooks, b"")?;
+                    say(self.socket, Word::Go, b"")?;
                 }
                 Received::Report(Report::Ready) if until == CreateUntil::Created => return Ok(()),
                 Received::Report(Report::Ready) => {
@@ -113,20 +114,21 @@ impl Dialogue<'_> {
             metadata: metadata.unwrap_or_default(),
             state: &self.state,
         };
-        let state = serde_json::to_string(&state).unwrap_or_default();
-        channel::send_descriptor(socket.as_fd(), listener.as_fd(), state.as_bytes())
-            .map_err(reports::at("send the listener of linux.seccomp"))
+        let state = serde_json::to_vec(&state).unwrap_or_default();
+        // In one message as far as it fits, since there are listeners that read no more than one.
+        let sent = channel::send_descriptor(socket.as_fd(), listener.as_fd(), &state)
+            .map_err(reports::at("send the listener of linux.seccomp"))?;
+        let rest = state.get(sent..).unwrap_or_default();
+        (&socket).write_all(rest).map_err(|source| SetupError::Step {
+            action: "send the container process state of linux.seccomp".to_owned(),
+            source,
+        })
     }
 }
 
 /// Says a word; a process that is gone is told of by what is heard next.
-pub(crate) fn say(
-    socket: &OwnedFd,
-    word: Word,
-    pid: i32,
-    payload: &[u8],
-) -> Result<(), SetupError> {
-    match channel::say(socket.as_fd(), word, pid, payload) {
+pub(crate) fn say(socket: &OwnedFd, word: Word, payload: &[u8]) -> Result<(), SetupError> {
+    match channel::say(socket.as_fd(), word, payload) {
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
         Err(errno) => Err(reports::at("speak to the new process")(errno)),
     }
@@ -134,8 +136,9 @@ pub(crate) fn say(
 
 /// Connects to the socket that the filter's listener goes to.
 pub(crate) fn connect_listener(linux: &Linux) -> Result<Option<UnixStream>, SetupError> {
-    let Some(path) = linux.seccomp.as_ref().and_then(|profile| profile.listener_path.as_deref())
-    else {
+    // Without a rule that asks, the path means nothing. (That there is one was checked.)
+    let asking = linux.seccomp.as_ref().filter(|profile| validate::asks_listener(profile));
+    let Some(path) = asking.and_then(|profile| profile.listener_path.as_deref()) else {
         return Ok(None);
     };
     UnixStream::connect(path).map(Some).map_err(|source| SetupError::Step {

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 
 use berth_cgroup::{Cgroup, HierarchyKind, SavedCgroup, UnifiedJoin};
 use berth_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
-use berth_spec::state::{ContainerState, State};
+use berth_spec::state::ContainerState;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -81,6 +81,7 @@ pub(crate) fn exec(root: &Path, options: ExecOptions) -> Result<Executed, ExecEr
     let initial =
         process.exec_cpu_affinity.as_ref().and_then(|affinity| affinity.initial.as_deref());
     let initial = initial
+        .filter(|list| !list.is_empty())
         .map(|list| CpuMask::parse(list, "process.execCPUAffinity.initial"))
         .transpose()
         .map_err(in_config)?;
@@ -114,6 +115,9 @@ pub(crate) fn exec(root: &Path, options: ExecOptions) -> Result<Executed, ExecEr
     if let Some(score) = process.oom_score_adj {
         dialogue::set_oom_score(pid, score).map_err(in_setup)?;
     }
+    if let Some(groups) = &record.resctrl {
+        groups.add(pid).map_err(in_setup)?;
+    }
     if plan.namespaces.in_user_namespace() {
         dialogue::raise_limits(pid, &plan.process.rlimits).map_err(in_setup)?;
     }
@@ -121,7 +125,7 @@ pub(crate) fn exec(root: &Path, options: ExecOptions) -> Result<Executed, ExecEr
         socket: &ours,
         pid,
         hooks: None,
-        state: State { pid: Some(pid), ..record.state(&id, ContainerState::Running) },
+        state: record.state(&id, ContainerState::Running),
         listener,
         seccomp: spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()),
         hooks_ran: false,
@@ -283,7 +287,7 @@ fn process_plan(
         .map_err(ConfigError::Seccomp)?;
     let context = ProcessContext {
         personality: linux.and_then(|linux| linux.personality.as_ref()),
-        memory_policy: None,
+        memory_policy: linux.and_then(|linux| linux.memory_policy.as_ref()),
         seccomp,
         listens: false,
         preserve_fds,

@@ -6,6 +6,7 @@ pub(crate) mod create;
 mod dialogue;
 pub(crate) mod exec;
 mod launch;
+mod network;
 mod ownership;
 pub(crate) mod reports;
 mod terminal;

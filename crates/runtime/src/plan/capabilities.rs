@@ -31,16 +31,18 @@ impl CapabilityPlan {
         let Ok(own) = sys::capabilities() else { return };
         let permitted = own.permitted;
         let missing = (self.permitted | self.effective | self.ambient) & !permitted;
-        for (number, name) in NAMES.iter().enumerate() {
-            if missing >> number & 1 == 1 {
-                warnings.push(format!("{name} cannot be granted: the runtime does not have it"));
-            }
-        }
+        warn(missing, "cannot be granted: the runtime does not have it", warnings);
         self.permitted &= permitted;
         self.effective &= permitted;
         self.inheritable &= permitted | own.inheritable;
         self.ambient &= self.permitted & self.inheritable;
     }
+}
+
+#[cold]
+fn warn(bits: u64, problem: &str, warnings: &mut Vec<String>) {
+    let named = NAMES.iter().enumerate().filter(|(number, _)| bits >> number & 1 == 1);
+    warnings.extend(named.map(|(_, name)| format!("{name} {problem}")));
 }
 
 /// How many capabilities this kernel knows.
@@ -81,7 +83,13 @@ pub(crate) fn prepare(sets: &LinuxCapabilities, warnings: &mut Vec<String>) -> C
     warnings.extend(unknown.into_iter().map(warning));
     // The kernel takes nothing into force that is not permitted, and nothing as ambient that is
     // not both permitted and inheritable.
-    let ambient = ambient & permitted & inheritable;
+    let raised = ambient & permitted & inheritable;
+    warn(
+        ambient & !raised,
+        "cannot be ambient: it is not both permitted and inheritable",
+        warnings,
+    );
+    let ambient = raised;
     let effective = effective & permitted;
     CapabilityPlan { bounding, effective, permitted, inheritable, ambient }
 }
@@ -97,13 +105,21 @@ mod tests {
             bounding: names(&["CAP_KILL", "CAP_SYS_ADMIN", "CAP_MOON"]),
             effective: names(&["CAP_CHOWN", "CAP_FOWNER"]),
             permitted: names(&["CAP_CHOWN"]),
+            ambient: names(&["CAP_CHOWN"]),
             ..LinuxCapabilities::default()
         };
         let mut warnings = Vec::new();
         let plan = prepare(&sets, &mut warnings);
         assert_eq!(plan.bounding, 1 << 5 | SYS_ADMIN);
         assert_eq!(plan.effective, 1);
-        assert_eq!(warnings, ["ignoring the unknown capability CAP_MOON"]);
+        assert_eq!(plan.ambient, 0);
+        assert_eq!(
+            warnings,
+            [
+                "ignoring the unknown capability CAP_MOON",
+                "CAP_CHOWN cannot be ambient: it is not both permitted and inheritable",
+            ]
+        );
     }
 
     #[test]

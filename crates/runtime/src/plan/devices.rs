@@ -67,10 +67,16 @@ pub(crate) enum DeviceMode {
     BindOpened,
 }
 
-/// The devices of the configuration, and the default ones that it does not name.
-pub(crate) fn prepare(linux: &Linux, mode: DeviceMode) -> Result<Vec<DevicePlan>, ConfigError> {
+/// The devices of the configuration, and the default ones that it does not name. In a /dev that is
+/// not the container's own nothing is made.
+pub(crate) fn prepare(
+    linux: &Linux,
+    mode: DeviceMode,
+    own_dev: bool,
+) -> Result<Vec<DevicePlan>, ConfigError> {
     let mut devices = Vec::with_capacity(DEFAULT.len() + linux.devices.len());
-    for &(path, major, minor) in DEFAULT {
+    let default = if own_dev { DEFAULT } else { &[] };
+    for &(path, major, minor) in default {
         if linux.devices.iter().any(|device| device.path == Path::new(path)) {
             continue;
         }
@@ -81,6 +87,9 @@ pub(crate) fn prepare(linux: &Linux, mode: DeviceMode) -> Result<Vec<DevicePlan>
         });
     }
     for (index, device) in linux.devices.iter().enumerate() {
+        if !own_dev && device.path.starts_with("/dev") {
+            continue;
+        }
         devices.push(given(device, &format!("linux.devices[{index}]"), mode)?);
     }
     Ok(devices)
@@ -172,7 +181,7 @@ mod tests {
             ..LinuxDevice::default()
         };
         let linux = Linux { devices: vec![null], ..Linux::default() };
-        let devices = prepare(&linux, DeviceMode::Make).unwrap();
+        let devices = prepare(&linux, DeviceMode::Make, true).unwrap();
         assert_eq!(devices.len(), DEFAULT.len());
         let last = devices.last().unwrap();
         assert!(matches!(last.node, Node::Make { mode: 0o600, owner: Some((7, 0)), .. }));
@@ -189,7 +198,7 @@ mod tests {
                 ..LinuxDevice::default()
             };
             let linux = Linux { devices: vec![device], ..Linux::default() };
-            assert!(prepare(&linux, DeviceMode::Make).is_err(), "{typ}");
+            assert!(prepare(&linux, DeviceMode::Make, true).is_err(), "{typ}");
         }
     }
 }

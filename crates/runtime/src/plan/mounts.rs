@@ -1,12 +1,13 @@
 //! The mounts of the configuration as steps (config.md, "Mounts"; config-linux.md, "Default File
 //! Systems").
 
+use std::cell::OnceCell;
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use berth_cgroup::{Hierarchies, HierarchyKind};
-use berth_spec::runtime::{Linux, LinuxIdMapping, Mount};
+use berth_spec::runtime::{Linux, Mount};
 use rustix::fs::CWD;
 use rustix::mount::OpenTreeFlags;
 
@@ -29,6 +30,32 @@ pub(crate) struct MountPlan {
     pub tree_attributes: MountAttributes,
     /// Propagation changes in order: the kind, and the reach.
     pub propagation: Vec<(u64, Reach)>,
+    /// The mapping of a new file system's ids. (What is bound has been mapped before.)
+    pub id_map: Option<IdMap>,
+    /// Whether it becomes read-only last of all, since something is still to be made in it.
+    pub late_readonly: bool,
+    /// Such a mount, until then.
+    pub late: OnceCell<OwnedFd>,
+}
+
+/// A mapping of ids that a mount gets.
+#[derive(Debug)]
+pub(crate) struct IdMap {
+    /// A user namespace that has the mapping.
+    pub namespace: OwnedFd,
+    /// How far it reaches.
+    pub reach: Reach,
+}
+
+impl IdMap {
+    /// The mapping as an attribute.
+    pub(crate) fn attributes(&self) -> MountAttributes {
+        MountAttributes {
+            set: ATTRIBUTE_IDMAP,
+            user_namespace: self.namespace.as_raw_fd() as u64,
+            ..MountAttributes::default()
+        }
+    }
 }
 
 /// What is mounted.
@@ -39,12 +66,19 @@ pub(crate) enum MountKind {
         /// Its type.
         name: CString,
         /// Its parameters, the source among them.
-        parameters: Vec<(CString, Option<CString>)>,
+        parameters: Parameters,
         /// Whether it is mounted on nothing but a real directory: procfs and sysfs must not be
         /// led astray by a symbolic link.
         ordinary_directory: bool,
         /// Whether the content of the directory below is copied into it.
         copy_up: bool,
+        /// What mount(2) is told instead of the parameters, which fsconfig(2) cannot take.
+        classic: Option<ClassicMount>,
+    },
+    /// Other options for what is mounted there already.
+    Remount {
+        /// Parameters of the file system; `None` to leave those alone.
+        parameters: Option<Parameters>,
     },
     /// A part of another file system.
     Bind {
@@ -57,11 +91,27 @@ pub(crate) enum MountKind {
     Cgroup(CgroupMount),
 }
 
+/// Keys of a file system, with values or as flags.
+pub(crate) type Parameters = Vec<(CString, Option<CString>)>;
+
+/// A new file system as mount(2) wants it.
+#[derive(Debug)]
+pub(crate) struct ClassicMount {
+    /// The source.
+    pub source: CString,
+    /// The file system's own options, with commas between them.
+    pub data: CString,
+    /// `MS_*` flags of the superblock.
+    pub flags: u64,
+}
+
 /// What is bound.
 #[derive(Debug)]
 pub(crate) enum BindSource {
     /// An absolute path of the host.
     Path(CString),
+    /// A path below the container's root, which an earlier mount may provide.
+    Inside(CString),
     /// A detached mount that was made of it.
     Tree(OwnedFd),
 }
@@ -97,6 +147,10 @@ pub(crate) struct MountContext<'a> {
     /// Whether sources are opened here rather than by the new process: it may not be able to
     /// reach them in its user namespace.
     pub open_sources: bool,
+    /// The container's root directory.
+    pub root: &'a Path,
+    /// The user namespace that the container joins, if it does.
+    pub user_namespace: Option<&'a OwnedFd>,
     /// The hierarchies of the host and the container's directory in each.
     pub cgroups: Option<(&'a Hierarchies, Vec<(HierarchyKind, PathBuf)>)>,
 }
@@ -117,9 +171,11 @@ impl MountPlan {
                 "must be a path below the root",
             ));
         }
-        let parsed = options::parse(mount, &field)?;
+        let parsed = options::parse(mount);
         let typ = mount.typ.as_deref().unwrap_or("none");
+        let mut id_map = None;
         let kind = match (parsed.bind, typ) {
+            _ if parsed.remount => remount(&parsed, &field)?,
             (Some(reach), _) => bind(mount, reach, &parsed, &field, context)?,
             (None, "bind") => bind(mount, BindReach::One, &parsed, &field, context)?,
             (None, "cgroup" | "cgroup2") => MountKind::Cgroup(cgroup(&field, context)?),
@@ -129,7 +185,10 @@ impl MountPlan {
                     "is missing, and the options have neither bind nor rbind",
                 ));
             }
-            (None, typ) => file_system(mount, typ, &parsed, &field, context)?,
+            (None, typ) => {
+                id_map = id_mapping(mount, &parsed, &field, context)?;
+                file_system(mount, typ, &parsed, &field, context)?
+            }
         };
         let propagation = parsed.propagation.iter();
         Ok(Self {
@@ -140,8 +199,60 @@ impl MountPlan {
             propagation: propagation
                 .map(|&(kind, tree)| (kind, if tree { Reach::Tree } else { Reach::One }))
                 .collect(),
+            id_map,
+            late_readonly: false,
+            late: OnceCell::new(),
         })
     }
+}
+
+/// Has mounts that become read-only do so last, if something is still to be made in them: devices
+/// in /dev, and the places of later mounts in a new tmpfs.
+pub(crate) fn delay_readonly(plans: &mut [MountPlan]) {
+    let path = |plan: &MountPlan| {
+        use std::os::unix::ffi::OsStrExt as _;
+        PathBuf::from(std::ffi::OsStr::from_bytes(plan.destination.to_bytes()))
+    };
+    let destinations: Vec<PathBuf> = plans.iter().map(path).collect();
+    for (index, plan) in plans.iter_mut().enumerate() {
+        let Some((own, later)) = destinations.get(index..).and_then(<[_]>::split_first) else {
+            continue;
+        };
+        let MountKind::FileSystem { name, .. } = &plan.kind else { continue };
+        let filled = own == Path::new("/dev")
+            || name.as_c_str() == c"tmpfs" && later.iter().any(|path| path.starts_with(own));
+        if filled && plan.attributes.set & ATTRIBUTE_RDONLY != 0 {
+            plan.attributes.set &= !ATTRIBUTE_RDONLY;
+            plan.late_readonly = true;
+        }
+    }
+}
+
+fn parameters(data: &[(String, Option<String>)], field: &str) -> Result<Parameters, ConfigError> {
+    let one = |(key, value): &(String, Option<String>)| {
+        let value = value.as_deref().map(|value| c_string(value, field)).transpose()?;
+        Ok((c_string(key, field)?, value))
+    };
+    data.iter().map(one).collect()
+}
+
+/// Options change what is mounted; what they do not name stays as it is, as mount(8) has it.
+fn remount(parsed: &MountOptions, field: &str) -> Result<MountKind, ConfigError> {
+    if parsed.copy_up || parsed.id_map.is_some() {
+        let problem = "tmpcopyup and idmap are for new mounts";
+        return Err(ConfigError::invalid(format!("{field}.options"), problem));
+    }
+    // Of a bind mount only the mount's own options change, not those of what it shares.
+    if parsed.bind.is_some() {
+        return Ok(MountKind::Remount { parameters: None });
+    }
+    let mut parameters = parameters(&parsed.data, &format!("{field}.options"))?;
+    for (bits, word) in [(parsed.attributes.set, c"ro"), (parsed.attributes.clear, c"rw")] {
+        if bits & ATTRIBUTE_RDONLY != 0 {
+            parameters.push((word.to_owned(), None));
+        }
+    }
+    Ok(MountKind::Remount { parameters: Some(parameters) })
 }
 
 fn file_system(
@@ -157,38 +268,63 @@ fn file_system(
             "tmpcopyup is for tmpfs only",
         ));
     }
-    if parsed.id_map.is_some() || !mount.uid_mappings.is_empty() {
-        return Err(ConfigError::unsupported(
-            format!("{field}.uidMappings"),
-            "only bind mounts can have their ids mapped",
-        ));
-    }
     let source = mount.source.as_deref().unwrap_or(Path::new(typ));
-    let mut parameters =
-        vec![(c"source".to_owned(), Some(c_path(source, &format!("{field}.source"))?))];
+    let source = c_path(source, &format!("{field}.source"))?;
     let in_kernel_only = matches!(
         typ,
         "tmpfs" | "proc" | "sysfs" | "mqueue" | "devpts" | "overlay" | "bpf" | "securityfs"
     );
-    if parsed.attributes.set & ATTRIBUTE_RDONLY != 0 && !in_kernel_only {
-        parameters.push((c"ro".to_owned(), None));
-    }
+    let readonly = parsed.attributes.set & ATTRIBUTE_RDONLY != 0 && !in_kernel_only;
     let options = format!("{field}.options");
-    for (key, value) in &parsed.data {
-        let value = value.as_deref().map(|value| c_string(value, &options)).transpose()?;
-        parameters.push((c_string(key, &options)?, value));
-    }
+    let mut parameters = parameters(&parsed.data, &options)?;
     if let Some(label) = context.linux.mount_label.as_deref().filter(|label| !label.is_empty())
         && !matches!(typ, "proc" | "sysfs")
     {
         parameters.push((c"context".to_owned(), Some(c_string(label, "linux.mountLabel")?)));
+    }
+    let classic = options::needs_classic(&parsed.data)
+        .then(|| classic(source.clone(), &parameters, readonly))
+        .transpose()?;
+    parameters.insert(0, (c"source".to_owned(), Some(source)));
+    if readonly {
+        parameters.push((c"ro".to_owned(), None));
     }
     Ok(MountKind::FileSystem {
         name: c_string(typ, &format!("{field}.type"))?,
         parameters,
         ordinary_directory: matches!(typ, "proc" | "sysfs"),
         copy_up: parsed.copy_up,
+        classic,
     })
+}
+
+#[cold]
+fn classic(
+    source: CString,
+    parameters: &Parameters,
+    readonly: bool,
+) -> Result<ClassicMount, ConfigError> {
+    let mut flags = if readonly { libc::MS_RDONLY } else { 0 };
+    let mut data = Vec::new();
+    for (key, value) in parameters {
+        if value.is_none()
+            && let Some(flag) = options::superblock_flag(key.to_bytes())
+        {
+            flags |= flag;
+            continue;
+        }
+        if !data.is_empty() {
+            data.push(b',');
+        }
+        data.extend_from_slice(key.to_bytes());
+        if let Some(value) = value {
+            data.push(b'=');
+            data.extend_from_slice(value.to_bytes());
+        }
+    }
+    let data = CString::new(data)
+        .map_err(|_| ConfigError::invalid("mounts", "there is a NUL byte in the options"))?;
+    Ok(ClassicMount { source, data, flags })
 }
 
 fn bind(
@@ -215,16 +351,21 @@ fn bind(
     }
     let source = context.bundle.join(source);
     let reach = if reach == BindReach::Tree { Reach::Tree } else { Reach::One };
-    let mappings = id_mappings(mount, parsed, field, context.linux)?;
-    let source = if context.open_sources || mappings.is_some() {
+    let id_map = id_mapping(mount, parsed, field, context)?;
+    let inside = source.strip_prefix(context.root).ok().filter(|_| id_map.is_none());
+    let source = if let Some(inside) = inside {
+        BindSource::Inside(c_path(&Path::new("/").join(inside), &source_field)?)
+    } else if context.open_sources || id_map.is_some() {
         let tree = open_tree(&source, reach).map_err(|errno| ConfigError::Open {
             field: source_field,
             path: source.clone(),
             source: errno.into(),
         })?;
-        if let Some((uids, gids, reach)) = mappings {
-            map_ids(&tree, uids, gids, reach)
-                .map_err(|source| ConfigError::IdMap { field: field.to_owned(), source })?;
+        if let Some(map) = id_map {
+            sys::mount_setattr(&tree, map.reach, &map.attributes()).map_err(|errno| {
+                let source = idmap::IdMapError::Mount(errno.into());
+                ConfigError::IdMap { field: field.to_owned(), source }
+            })?;
         }
         BindSource::Tree(tree)
     } else {
@@ -254,48 +395,41 @@ pub(crate) fn open_tree(source: &Path, reach: Reach) -> rustix::io::Result<Owned
     Ok(tree)
 }
 
-type Mappings<'a> = (&'a [LinuxIdMapping], &'a [LinuxIdMapping], Reach);
-
-fn id_mappings<'a>(
-    mount: &'a Mount,
+/// The mapping of a mount: its own, or where it only asks for one, the container's.
+fn id_mapping(
+    mount: &Mount,
     parsed: &MountOptions,
     field: &str,
-    linux: &'a Linux,
-) -> Result<Option<Mappings<'a>>, ConfigError> {
-    let given = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
+    context: &MountContext<'_>,
+) -> Result<Option<IdMap>, ConfigError> {
+    let own = (&mount.uid_mappings, &mount.gid_mappings);
+    let containers = (&context.linux.uid_mappings, &context.linux.gid_mappings);
     let reach = if parsed.id_map == Some(true) { Reach::Tree } else { Reach::One };
-    match (given, parsed.id_map) {
-        (true, _) if mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty() => {
-            Err(ConfigError::invalid(
+    let failed = |source| ConfigError::IdMap { field: field.to_owned(), source };
+    let (uids, gids) = match (own.0.is_empty(), own.1.is_empty(), parsed.id_map) {
+        (false, false, _) => own,
+        (true, true, None) => return Ok(None),
+        (true, true, Some(_)) => containers,
+        _ => {
+            return Err(ConfigError::invalid(
                 format!("{field}.uidMappings"),
                 "both uidMappings and gidMappings are needed",
-            ))
+            ));
         }
-        (true, _) => Ok(Some((&mount.uid_mappings, &mount.gid_mappings, reach))),
-        (false, None) => Ok(None),
-        (false, Some(_)) if linux.uid_mappings.is_empty() => Err(ConfigError::invalid(
-            format!("{field}.options"),
-            "idmap needs uidMappings of the mount or of the container",
-        )),
-        (false, Some(_)) => Ok(Some((&linux.uid_mappings, &linux.gid_mappings, reach))),
-    }
-}
-
-fn map_ids(
-    tree: &OwnedFd,
-    uids: &[LinuxIdMapping],
-    gids: &[LinuxIdMapping],
-    reach: Reach,
-) -> Result<(), idmap::IdMapError> {
-    use std::os::fd::AsRawFd as _;
-    let namespace = idmap::user_namespace(uids, gids)?;
-    let attributes = MountAttributes {
-        set: ATTRIBUTE_IDMAP,
-        user_namespace: namespace.as_raw_fd() as u64,
-        ..MountAttributes::default()
     };
-    sys::mount_setattr(tree, reach, &attributes)
-        .map_err(|errno| idmap::IdMapError::Mount(errno.into()))
+    let namespace = match (uids.is_empty(), context.user_namespace) {
+        (false, _) => idmap::user_namespace(uids, gids).map_err(failed)?,
+        (true, Some(joined)) => {
+            joined.try_clone().map_err(|source| failed(idmap::IdMapError::Namespace(source)))?
+        }
+        (true, None) => {
+            return Err(ConfigError::invalid(
+                format!("{field}.options"),
+                "idmap needs uidMappings of the mount, or a user namespace of the container",
+            ));
+        }
+    };
+    Ok(Some(IdMap { namespace, reach }))
 }
 
 fn cgroup(field: &str, context: &MountContext<'_>) -> Result<CgroupMount, ConfigError> {

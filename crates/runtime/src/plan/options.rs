@@ -2,7 +2,6 @@
 
 use berth_spec::runtime::Mount;
 
-use crate::config::ConfigError;
 use crate::sys::MountAttributes;
 
 // `MOUNT_ATTR_*` of linux/mount.h.
@@ -34,6 +33,9 @@ use {
     ATTRIBUTE_STRICTATIME as STRICTATIME,
 };
 
+// `MS_LAZYTIME` of linux/mount.h.
+const LAZYTIME: u64 = 1 << 25;
+
 const SHARED: u64 = libc::MS_SHARED;
 const SLAVE: u64 = libc::MS_SLAVE;
 const PRIVATE: u64 = libc::MS_PRIVATE;
@@ -59,33 +61,34 @@ enum Effect {
     CopyUp,
     IdMap,
     IdMapTree,
-    /// A flag of the superblock, by the kernel's name.
-    Superblock,
+    Remount,
+    /// A flag of the superblock, by the kernel's name, with its `MS_*` bit if it has one.
+    Superblock(u64),
     /// Nothing: only says how loudly the kernel complains, or is the default.
     Nothing,
 }
 
 const OPTIONS: &[(&str, Effect)] = &[
-    ("async", Effect::Superblock),
+    ("async", Effect::Superblock(0)),
     ("atime", Effect::AccessTime(0)),
     ("bind", Effect::Bind),
     ("defaults", Effect::Nothing),
     ("dev", Effect::Clear(NODEV)),
     ("diratime", Effect::Clear(NODIRATIME)),
-    ("dirsync", Effect::Superblock),
+    ("dirsync", Effect::Superblock(libc::MS_DIRSYNC)),
     ("exec", Effect::Clear(NOEXEC)),
     ("idmap", Effect::IdMap),
-    ("iversion", Effect::Superblock),
-    ("lazytime", Effect::Superblock),
+    ("iversion", Effect::Superblock(libc::MS_I_VERSION)),
+    ("lazytime", Effect::Superblock(LAZYTIME)),
     ("loud", Effect::Nothing),
-    ("mand", Effect::Superblock),
+    ("mand", Effect::Superblock(libc::MS_MANDLOCK)),
     ("noatime", Effect::AccessTime(NOATIME)),
     ("nodev", Effect::Set(NODEV)),
     ("nodiratime", Effect::Set(NODIRATIME)),
     ("noexec", Effect::Set(NOEXEC)),
-    ("noiversion", Effect::Superblock),
-    ("nolazytime", Effect::Superblock),
-    ("nomand", Effect::Superblock),
+    ("noiversion", Effect::Nothing),
+    ("nolazytime", Effect::Superblock(0)),
+    ("nomand", Effect::Superblock(0)),
     ("norelatime", Effect::AccessTime(0)),
     ("nostrictatime", Effect::AccessTime(0)),
     ("nosuid", Effect::Set(NOSUID)),
@@ -96,6 +99,7 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("rdev", Effect::ClearTree(NODEV)),
     ("rdiratime", Effect::ClearTree(NODIRATIME)),
     ("relatime", Effect::AccessTime(0)),
+    ("remount", Effect::Remount),
     ("rexec", Effect::ClearTree(NOEXEC)),
     ("ridmap", Effect::IdMapTree),
     ("rnoatime", Effect::AccessTimeTree(NOATIME)),
@@ -124,7 +128,7 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("strictatime", Effect::AccessTime(STRICTATIME)),
     ("suid", Effect::Clear(NOSUID)),
     ("symfollow", Effect::Clear(NOSYMFOLLOW)),
-    ("sync", Effect::Superblock),
+    ("sync", Effect::Superblock(libc::MS_SYNCHRONOUS)),
     ("tmpcopyup", Effect::CopyUp),
     ("unbindable", Effect::Propagation(UNBINDABLE)),
 ];
@@ -136,7 +140,24 @@ pub(crate) fn names() -> Vec<String> {
 
 /// Whether an option is a flag of the superblock, which a bind mount shares and leaves as it is.
 pub(crate) fn is_superblock_option(option: &str) -> bool {
-    OPTIONS.iter().any(|(name, effect)| *name == option && matches!(effect, Effect::Superblock))
+    OPTIONS.iter().any(|(name, effect)| *name == option && matches!(effect, Effect::Superblock(_)))
+}
+
+/// The `MS_*` bit of a flag of the superblock.
+pub(crate) fn superblock_flag(option: &[u8]) -> Option<u64> {
+    OPTIONS.iter().find_map(|(name, effect)| match effect {
+        Effect::Superblock(flag) if name.as_bytes() == option => Some(*flag),
+        _ => None,
+    })
+}
+
+/// Whether a file system's options are beyond fsconfig(2): it takes values of up to 255 bytes, and
+/// knows no `iversion`.
+pub(crate) fn needs_classic(data: &[(String, Option<String>)]) -> bool {
+    data.iter().any(|(key, value)| match value {
+        Some(value) => value.len() > 255,
+        None => key == "iversion",
+    })
 }
 
 /// Whether a bind is of one mount or of a tree.
@@ -161,6 +182,8 @@ pub(crate) struct MountOptions {
     pub bind: Option<BindReach>,
     /// `tmpcopyup`.
     pub copy_up: bool,
+    /// `remount`.
+    pub remount: bool,
     /// `idmap` (false) or `ridmap` (true).
     pub id_map: Option<bool>,
     /// What the file system gets: `key=value` or a flag.
@@ -186,19 +209,13 @@ impl MountAttributes {
 }
 
 /// Understands the options of a mount.
-pub(crate) fn parse(mount: &Mount, field: &str) -> Result<MountOptions, ConfigError> {
+pub(crate) fn parse(mount: &Mount) -> MountOptions {
     let mut parsed = MountOptions::default();
-    for (index, option) in mount.options.iter().enumerate() {
+    for option in &mount.options {
         let known = OPTIONS.binary_search_by(|(name, _)| (*name).cmp(option));
         let effect = known.ok().and_then(|at| OPTIONS.get(at)).map(|(_, effect)| *effect);
         match effect {
             Some(effect) => apply(effect, option, &mut parsed),
-            None if option == "remount" => {
-                return Err(ConfigError::unsupported(
-                    format!("{field}.options[{index}] (remount)"),
-                    "a new container has nothing to mount again",
-                ));
-            }
             // Comments for other programs, as in fstab.
             None if option.starts_with("x-") || option.is_empty() => {}
             None => parsed.data.push(match option.split_once('=') {
@@ -207,7 +224,7 @@ pub(crate) fn parse(mount: &Mount, field: &str) -> Result<MountOptions, ConfigEr
             }),
         }
     }
-    Ok(parsed)
+    parsed
 }
 
 fn apply(effect: Effect, option: &str, parsed: &mut MountOptions) {
@@ -223,9 +240,10 @@ fn apply(effect: Effect, option: &str, parsed: &mut MountOptions) {
         Effect::Bind => parsed.bind = parsed.bind.or(Some(BindReach::One)),
         Effect::BindTree => parsed.bind = Some(BindReach::Tree),
         Effect::CopyUp => parsed.copy_up = true,
+        Effect::Remount => parsed.remount = true,
         Effect::IdMap => parsed.id_map = Some(false),
         Effect::IdMapTree => parsed.id_map = Some(true),
-        Effect::Superblock => parsed.data.push((option.to_owned(), None)),
+        Effect::Superblock(_) => parsed.data.push((option.to_owned(), None)),
         Effect::Nothing => {}
     }
 }
@@ -251,12 +269,27 @@ mod tests {
 
     fn options(words: &[&str]) -> MountOptions {
         let options = words.iter().map(|&word| word.to_owned()).collect();
-        parse(&Mount { options, ..Mount::default() }, "mounts[0]").unwrap()
+        parse(&Mount { options, ..Mount::default() })
     }
 
     #[test]
     fn the_table_is_sorted_so_that_it_can_be_searched() {
         assert!(OPTIONS.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn every_option_of_the_specification_is_known() {
+        let plain = "async bind defaults dirsync idmap iversion lazytime loud mand noiversion \
+                     nolazytime nomand rbind remount ridmap silent sync tmpcopyup";
+        let twice = "atime dev diratime exec noatime nodev nodiratime noexec norelatime \
+                     nostrictatime nosuid nosymfollow relatime strictatime suid symfollow private \
+                     shared slave unbindable";
+        let recursive = twice.split_whitespace().map(|word| format!("r{word}"));
+        let words = plain.split_whitespace().chain(twice.split_whitespace()).map(str::to_owned);
+        let more = ["ro", "rw", "rro", "rrw"].map(str::to_owned);
+        for word in words.chain(recursive).chain(more) {
+            assert!(names().contains(&word), "{word}");
+        }
     }
 
     #[test]
@@ -283,7 +316,15 @@ mod tests {
             data,
             [("size", Some("64k")), ("mode", Some("755")), ("sync", None), ("huge", None)]
         );
-        let remount = Mount { options: vec!["remount".to_owned()], ..Mount::default() };
-        assert!(parse(&remount, "mounts[0]").is_err());
+        assert!(options(&["remount", "ro"]).remount);
+    }
+
+    #[test]
+    fn long_values_and_iversion_need_the_older_call() {
+        let needs = |word: &str| needs_classic(&options(&[word]).data);
+        assert!(needs("iversion") && needs(&format!("lowerdir={}", "x".repeat(256))));
+        assert!(!needs("sync") && !needs(&format!("lowerdir={}", "x".repeat(255))));
+        assert_eq!(superblock_flag(b"sync"), Some(libc::MS_SYNCHRONOUS));
+        assert_eq!(superblock_flag(b"huge"), None);
     }
 }

@@ -53,8 +53,8 @@ pub(crate) struct ProcessPlan {
     pub personality: Option<u32>,
     /// NUMA memory policy: mode and nodes.
     pub memory_policy: Option<(i32, Vec<u64>)>,
-    /// CPUs to run on once it is in its cgroup, as a mask.
-    pub affinity: Option<CpuMask>,
+    /// CPUs to run on once it is in its cgroup.
+    pub affinity: Affinity,
     /// What is written to a file below /proc/self/attr before exec.
     pub labels: Vec<(CString, Vec<u8>)>,
     /// How many descriptors from 3 on are kept.
@@ -100,9 +100,12 @@ impl ProcessPlan {
         let capabilities = process.capabilities.as_ref().unwrap_or(&none);
         let scheduler = process.scheduler.as_ref().map(scheduling).transpose()?;
         let io_priority = process.io_priority.as_ref().map(io_priority).transpose()?;
-        let affinity = match process.exec_cpu_affinity.as_ref().and_then(|a| a.final_.as_deref()) {
-            Some(list) => Some(CpuMask::parse(list, "process.execCPUAffinity.final")?),
-            None => None,
+        let affinity = match process.exec_cpu_affinity.as_ref() {
+            None => Affinity::Any,
+            Some(given) => match given.final_.as_deref().unwrap_or_default() {
+                "" => Affinity::Unchanged,
+                list => Affinity::These(CpuMask::parse(list, "process.execCPUAffinity.final")?),
+            },
         };
         Ok(Self {
             candidates: candidates(command, search_path(&process.env))?,
@@ -247,11 +250,22 @@ fn scheduling(scheduler: &Scheduler) -> Result<SchedulingAttributes, ConfigError
         let flag = FLAGS.iter().find(|(name, _)| name == word);
         flags |= flag.ok_or_else(|| unknown("flags", word))?.1;
     }
+    let invalid =
+        |field: &str, problem| ConfigError::invalid(format!("process.scheduler.{field}"), problem);
+    // What the kernel would change or pass over without a word.
+    let nice = scheduler.nice.unwrap_or(0);
+    if !(-20..=19).contains(&nice) {
+        return Err(invalid("nice", "expected -20 to 19"));
+    }
+    let times = [scheduler.runtime, scheduler.deadline, scheduler.period];
+    if scheduler.policy != "SCHED_DEADLINE" && times.iter().flatten().any(|&time| time != 0) {
+        return Err(invalid("runtime", "runtime, deadline and period are for SCHED_DEADLINE"));
+    }
     Ok(SchedulingAttributes {
         size: size_of::<SchedulingAttributes>() as u32,
         policy: *policy,
         flags,
-        nice: scheduler.nice.unwrap_or(0),
+        nice,
         priority: u32::try_from(scheduler.priority.unwrap_or(0))
             .map_err(|_| ConfigError::invalid("process.scheduler.priority", "is negative"))?,
         runtime: scheduler.runtime.unwrap_or(0),
@@ -334,6 +348,17 @@ fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<(i32, Vec<u64>), ConfigEr
     Ok((mode, nodes))
 }
 
+/// The CPUs that a process runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Affinity {
+    /// All that its cgroup allows, whatever the runtime itself was confined to.
+    Any,
+    /// As the kernel leaves it when the process comes into its cgroup.
+    Unchanged,
+    /// These.
+    These(CpuMask),
+}
+
 /// A list such as `0-3,8` as a mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CpuMask {
@@ -367,11 +392,15 @@ impl CpuMask {
     }
 }
 
-fn labels(process: &Process) -> Result<Vec<(CString, Vec<u8>)>, ConfigError> {
+fn labels(process: &Process) -> Result<Labels, ConfigError> {
     let mut labels = Vec::new();
     if let Some(profile) = process.apparmor_profile.as_deref().filter(|p| !p.is_empty()) {
         let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
         if !enabled.is_ok_and(|text| text.starts_with(b"Y")) {
+            // Where nothing is confined that is so already.
+            if profile == "unconfined" {
+                return selinux(process, labels);
+            }
             return Err(ConfigError::unsupported(
                 "process.apparmorProfile",
                 "this kernel has no AppArmor, or it is off",
@@ -381,6 +410,12 @@ fn labels(process: &Process) -> Result<Vec<(CString, Vec<u8>)>, ConfigError> {
         let file = if own { c"self/attr/apparmor/exec" } else { c"self/attr/exec" };
         labels.push((file.to_owned(), format!("exec {profile}").into_bytes()));
     }
+    selinux(process, labels)
+}
+
+type Labels = Vec<(CString, Vec<u8>)>;
+
+fn selinux(process: &Process, mut labels: Labels) -> Result<Labels, ConfigError> {
     if let Some(label) = process.selinux_label.as_deref().filter(|l| !l.is_empty()) {
         if !has_selinux() {
             return Err(ConfigError::unsupported(
@@ -449,6 +484,28 @@ mod tests {
         for bad in ["", "a", "3-1", "1024", "0-99999999999", "-1"] {
             assert!(CpuMask::parse(bad, "f").is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_scheduler_says_nothing_that_would_be_passed_over() {
+        let of = |policy: &str| Scheduler { policy: policy.to_owned(), ..Scheduler::default() };
+        assert!(scheduling(&Scheduler { nice: Some(-20), ..of("SCHED_OTHER") }).is_ok());
+        assert!(scheduling(&Scheduler { nice: Some(20), ..of("SCHED_OTHER") }).is_err());
+        assert!(scheduling(&Scheduler { runtime: Some(7), ..of("SCHED_OTHER") }).is_err());
+        assert!(scheduling(&Scheduler { runtime: Some(7), ..of("SCHED_DEADLINE") }).is_ok());
+        assert!(scheduling(&of("SCHED_FAIR")).is_err());
+    }
+
+    #[test]
+    fn a_missing_or_empty_final_affinity_leaves_it_to_the_kernel() {
+        use berth_spec::runtime::ExecCpuAffinity;
+        let mut given = process(&["a"], &[]);
+        assert_eq!(plan(&given).unwrap().affinity, Affinity::Any);
+        given.exec_cpu_affinity = Some(ExecCpuAffinity::default());
+        assert_eq!(plan(&given).unwrap().affinity, Affinity::Unchanged);
+        let final_ = Some(String::new());
+        given.exec_cpu_affinity = Some(ExecCpuAffinity { initial: None, final_ });
+        assert_eq!(plan(&given).unwrap().affinity, Affinity::Unchanged);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use berth_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 
 use super::devices::{self, DeviceMode, DevicePlan};
-use super::mounts::{MountContext, MountKind, MountPlan, open_tree};
+use super::mounts::{self, MountContext, MountKind, MountPlan, open_tree};
 use super::namespaces::NamespacePlan;
 use super::{c_path, c_string, options};
 use crate::config::ConfigError;
@@ -172,12 +172,13 @@ impl RootfsPlan {
             }
             mount => mount,
         };
-        let mounts = spec
+        let mut mounts = spec
             .mounts
             .iter()
             .enumerate()
             .map(|(index, mount)| MountPlan::new(mount, index, &context.mounts))
             .collect::<Result<Vec<_>, _>>()?;
+        mounts::delay_readonly(&mut mounts);
         let own_dev = !spec
             .mounts
             .iter()
@@ -199,7 +200,7 @@ impl RootfsPlan {
             pivot: context.pivot,
             mounts,
             own_dev,
-            devices: if own_dev { devices::prepare(linux, mode)? } else { Vec::new() },
+            devices: devices::prepare(linux, mode, own_dev)?,
             masked: paths(&linux.masked_paths, "linux.maskedPaths")?,
             readonly_paths: paths(&linux.readonly_paths, "linux.readonlyPaths")?,
         })

@@ -1,6 +1,8 @@
 //! What a configuration must hold as a whole, and what of it is refused by name.
 
-use berth_spec::runtime::{Hooks, Linux, LinuxNamespaceType, Process, Spec};
+use berth_spec::runtime::{
+    Hooks, Linux, LinuxNamespaceType, LinuxSeccomp, Process, SeccompAction, Spec,
+};
 
 use super::namespaces::{NamespacePlan, flag};
 use super::process::has_selinux;
@@ -37,7 +39,7 @@ pub(crate) fn spec(spec: &Spec, namespaces: &NamespacePlan) -> Result<(), Config
     if let Some(process) = &spec.process {
         check_process(process)?;
     }
-    spec.linux.as_ref().map_or(Ok(()), linux)
+    spec.linux.as_ref().map_or(Ok(()), |part| linux(part, own))
 }
 
 /// Checks a process of `exec`.
@@ -93,18 +95,31 @@ fn check_hooks(hooks: &Hooks) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn linux(linux: &Linux) -> Result<(), ConfigError> {
-    if linux.intel_rdt.is_some() {
-        return Err(ConfigError::unsupported(
-            "linux.intelRdt",
-            "resource groups are not handled yet",
-        ));
+/// Whether a filter has a rule that asks a listener.
+pub(crate) fn asks_listener(profile: &LinuxSeccomp) -> bool {
+    profile.syscalls.iter().any(|rule| rule.action == SeccompAction::Notify)
+}
+
+fn linux(linux: &Linux, own: u64) -> Result<(), ConfigError> {
+    if let Some(profile) = &linux.seccomp
+        && profile.listener_path.as_deref().is_none_or(|path| path.as_os_str().is_empty())
+    {
+        if asks_listener(profile) {
+            return Err(ConfigError::invalid(
+                "linux.seccomp.listenerPath",
+                "is missing, and a rule asks a listener by SCMP_ACT_NOTIFY",
+            ));
+        }
+        if profile.listener_metadata.as_deref().is_some_and(|data| !data.is_empty()) {
+            return Err(ConfigError::invalid(
+                "linux.seccomp.listenerMetadata",
+                "must not be set without linux.seccomp.listenerPath",
+            ));
+        }
     }
-    if !linux.net_devices.is_empty() {
-        return Err(ConfigError::unsupported(
-            "linux.netDevices",
-            "devices are not moved into containers yet",
-        ));
+    network_devices(linux, own)?;
+    if let Some(rdt) = &linux.intel_rdt {
+        crate::resctrl::check(rdt)?;
     }
     if linux.mount_label.as_deref().is_some_and(|label| !label.is_empty()) && !has_selinux() {
         return Err(ConfigError::unsupported(
@@ -115,10 +130,80 @@ fn linux(linux: &Linux) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Devices need a network namespace to go to, and names that the kernel takes.
+fn network_devices(linux: &Linux, own: u64) -> Result<(), ConfigError> {
+    let mut taken = Vec::new();
+    for (name, device) in &linux.net_devices {
+        let field = format!("linux.netDevices.{name}");
+        if own & flag(LinuxNamespaceType::Network) == 0 {
+            let problem = "needs a network namespace other than the runtime's";
+            return Err(ConfigError::invalid(field, problem));
+        }
+        let inside = device.name.as_deref().filter(|inside| !inside.is_empty()).unwrap_or(name);
+        let allowed = |name: &str| {
+            !name.is_empty()
+                && name.len() < 16
+                && name != "."
+                && name != ".."
+                && !name.contains(|c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace())
+        };
+        // The one template that there is makes the kernel choose a number.
+        let plain = inside.replacen("%d", "", 1);
+        if !allowed(name) || !allowed(inside) || name.contains('%') || plain.contains('%') {
+            return Err(ConfigError::invalid(field, format!("{inside:?} names no device")));
+        }
+        if taken.contains(&inside) && !inside.contains('%') {
+            return Err(ConfigError::invalid(field, format!("{inside:?} is given twice")));
+        }
+        taken.push(inside);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use berth_spec::runtime::Hook;
+    use berth_spec::runtime::{Hook, LinuxNetDevice, LinuxSyscall};
+
+    #[test]
+    fn a_listener_needs_a_socket_and_metadata_needs_a_listener() {
+        let profile = |action, metadata: Option<&str>| LinuxSeccomp {
+            default_action: SeccompAction::Allow,
+            default_errno_ret: None,
+            architectures: Vec::new(),
+            flags: Vec::new(),
+            listener_path: None,
+            listener_metadata: metadata.map(str::to_owned),
+            syscalls: vec![LinuxSyscall {
+                names: vec!["mkdir".to_owned()],
+                action,
+                errno_ret: None,
+                args: Vec::new(),
+            }],
+        };
+        let check = |profile| linux(&Linux { seccomp: Some(profile), ..Linux::default() }, 0);
+        assert!(check(profile(SeccompAction::Log, None)).is_ok());
+        assert!(check(profile(SeccompAction::Notify, None)).is_err());
+        assert!(check(profile(SeccompAction::Log, Some("x"))).is_err());
+    }
+
+    #[test]
+    fn network_devices_have_names_of_their_own_and_somewhere_to_go() {
+        let check = |own, pairs: &[(&str, &str)]| {
+            let device = |inside: &&str| LinuxNetDevice { name: Some((*inside).to_owned()) };
+            let net_devices = pairs.iter().map(|(n, i)| ((*n).to_owned(), device(i))).collect();
+            linux(&Linux { net_devices, ..Linux::default() }, own)
+        };
+        let own = flag(LinuxNamespaceType::Network);
+        assert!(check(own, &[("a", ""), ("b", "c"), ("d", "e%d"), ("f", "e%d")]).is_ok());
+        assert!(check(0, &[("a", "")]).is_err());
+        for bad in [[("a", "b"), ("c", "b")], [("a", "b"), ("b", "")], [("a", "x/y"), ("c", "")]] {
+            assert!(check(own, &bad).is_err(), "{bad:?}");
+        }
+        for bad in ["0123456789abcdef", "..", "a b", "a:b", "%s", "%d%d", "100%"] {
+            assert!(check(own, &[("a", bad)]).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn versions_1_are_understood() {

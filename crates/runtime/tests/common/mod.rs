@@ -217,6 +217,30 @@ impl Bundle {
         assert!(status.success());
     }
 
+    /// Runs a script of the host's shell in new namespaces of the host, with the runtime as
+    /// `berth` and the container's id as `$ID`; `None` where that cannot be done.
+    pub fn shell(&self, unshare: &[&str], script: &str) -> Option<Output> {
+        for program in ["unshare", "ip", "mount"] {
+            if !has(program) {
+                eprintln!("SKIPPED: {program} is not installed");
+                return None;
+            }
+        }
+        self.write();
+        let berth = format!("berth() {{ {RUNTIME} --root state \"$@\"; }}; set -e; {script}");
+        let output = Command::new("unshare")
+            .args(unshare)
+            .args(["sh", "-c", &berth])
+            .env("ID", &self.id)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .current_dir(self.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        self.assert_nothing_left();
+        Some(output)
+    }
+
     pub fn status(&self) -> String {
         let state: Value = serde_json::from_str(&self.must(&["state", &self.id])).unwrap();
         state["status"].as_str().unwrap().to_owned()
