@@ -139,6 +139,28 @@ impl Bundle {
         self.set("/linux/gidMappings", map)
     }
 
+    /// What an unprivileged user can run, with its own id as root's and no other. Gives a state
+    /// directory of the user's.
+    pub fn single_mapping(&mut self, id: u32) -> PathBuf {
+        use std::os::unix::fs::{PermissionsExt as _, chown};
+        let map = json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
+        self.namespace("user", None).without_namespace("network");
+        self.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+        let linux = self.spec["linux"].as_object_mut().unwrap();
+        linux.remove("resources");
+        linux.remove("cgroupsPath");
+        self.spec["mounts"].as_array_mut().unwrap().retain(|mount| {
+            !matches!(mount["type"].as_str(), Some("sysfs" | "cgroup" | "mqueue" | "devpts"))
+        });
+        for path in [self.path().to_owned(), self.rootfs()] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let state = self.path().join("own");
+        fs::create_dir(&state).unwrap();
+        chown(&state, Some(id), Some(id)).unwrap();
+        state
+    }
+
     pub fn write(&self) {
         fs::write(self.path().join("config.json"), self.spec.to_string()).unwrap();
     }
