@@ -42,6 +42,8 @@ mod worker;
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// The file that lists the directories of the containers that this monitor was given.
 const MEMBERS_FILE: &str = "members";
+/// A link in the place of one of the monitor's files is an error: it could lead to anybody's.
+const FILE: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
 
 /// Why a monitor can't begin.
 #[derive(Debug, thiserror::Error)]
@@ -281,7 +283,7 @@ impl Monitor {
 
     /// Adds a container's directory to the list that an adopting monitor reads.
     fn remember(&self, directory: &Path) -> Result<(), rustix::io::Errno> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | FILE;
         let mode = Mode::from_raw_mode(0o600);
         let file = rustix::fs::openat(&self.directory, MEMBERS_FILE, flags, mode)?;
         let line = [directory.as_os_str().as_bytes(), b"\n"].concat();
@@ -311,7 +313,7 @@ fn enter_scope(name: String) -> Result<Option<Scope>, StartError> {
 
 /// Takes the lock of a directory. `None` when a monitor that stays has it.
 fn take_lock(directory: &OwnedFd) -> Result<Option<OwnedFd>, rustix::io::Errno> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::CREATE | FILE;
     let file = rustix::fs::openat(directory, LOCK_FILE, flags, Mode::from_raw_mode(0o600))?;
     let deadline = Instant::now() + LOCK_WAIT;
     let mut pause = Duration::from_micros(500);
@@ -340,6 +342,8 @@ fn listen(directory: &OwnedFd) -> Result<OwnedFd, rustix::io::Errno> {
     }
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    // Before it has a name, so that nobody finds it open to more.
+    rustix::fs::fchmod(&socket, Mode::from_raw_mode(0o600))?;
     let address = socket_address(directory.as_fd()).map_err(|_| rustix::io::Errno::NAMETOOLONG)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, 16)?;
@@ -347,7 +351,7 @@ fn listen(directory: &OwnedFd) -> Result<OwnedFd, rustix::io::Errno> {
 }
 
 fn write_file(directory: &OwnedFd, name: &str, text: &[u8]) -> Result<(), rustix::io::Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | FILE;
     let file = rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644))?;
     rustix::io::write(&file, text).map(drop)
 }

@@ -1,5 +1,6 @@
 //! CVE-2021-30465, CVE-2026-41579, CVE-2026-47766: places in the container's root that links lead
 //! away from, while the root is put together.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 mod common;
 
@@ -67,10 +68,11 @@ fn a_container_that_swaps_links_in_a_shared_volume_redirects_no_mount() {
     bundle.set("/root/readonly", json!(false)).args(&["/bin/true"]);
     let (mut ran, mut failed) = (0, 0);
     let (begin, first) = (Instant::now(), turns());
-    while ran + failed < 40 && begin.elapsed() < Duration::from_secs(60) {
-        match bundle.run().status.success() {
-            true => ran += 1,
-            false => failed += 1,
+    while ran + failed < 40 && begin.elapsed() < Duration::from_mins(1) {
+        if bundle.run().status.success() {
+            ran += 1;
+        } else {
+            failed += 1;
         }
         victim.assert_untouched();
     }

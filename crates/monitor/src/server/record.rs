@@ -19,6 +19,8 @@ use crate::time;
 /// The file with the request.
 pub(super) const REQUEST_FILE: &str = "request";
 const NEW_STATUS_FILE: &str = "status.json.new";
+/// A link in the place of one of the files is an error: it could lead to anybody's.
+const FILE: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
 /// How long to wait before trying again.
 const RETRY: Duration = Duration::from_millis(500);
 /// The size in bytes from which the events file is set aside.
@@ -64,7 +66,7 @@ impl Record {
 
     /// Keeps the request for an adopting monitor.
     pub(super) fn keep_request(&self, frame: &[u8]) -> Result<(), Errno> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | FILE;
         let mode = Mode::from_raw_mode(0o600);
         let file = rustix::fs::openat(&self.directory, REQUEST_FILE, flags, mode)?;
         write_all(&file, frame)
@@ -129,7 +131,7 @@ impl Record {
     }
 
     fn replace_status(&self, text: &[u8]) -> Result<(), Errno> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | FILE;
         let mode = Mode::from_raw_mode(0o644);
         let file = rustix::fs::openat(&self.directory, NEW_STATUS_FILE, flags, mode)?;
         write_all(&file, text)?;
@@ -145,7 +147,7 @@ impl Record {
     }
 
     fn append_events(&mut self) -> Result<(), Errno> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | FILE;
         let mode = Mode::from_raw_mode(0o644);
         let mut file = rustix::fs::openat(&self.directory, events::FILE, flags, mode)?;
         let mut size = rustix::fs::fstat(&file)?.st_size as u64;
@@ -195,7 +197,7 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
 
 /// The sequence number of the last event: every line begins with it.
 fn last_sequence(directory: &OwnedFd, name: &str) -> Option<u64> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | FILE;
     let file = rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?;
     let size = rustix::fs::fstat(&file).ok()?.st_size as u64;
     let mut tail = vec![0; size.min(MAX_EVENT) as usize];

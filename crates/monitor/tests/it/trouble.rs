@@ -25,6 +25,7 @@ for_each_runtime! {
     a_monitor_ends_its_containers_when_it_is_told_to_end
     orphans_are_reaped
     a_client_of_another_version_is_understood
+    its_files_and_its_socket_are_its_own
 }
 
 fn raw(directory: &std::path::Path) -> OwnedFd {
@@ -333,4 +334,24 @@ fn orphans_are_reaped(sandbox: &Sandbox) {
     let target = Target::container(&request.id);
     connection.request(&Request::Signal { target: target.clone(), signal: 9 }).unwrap();
     until_exit(&mut connection, &target);
+}
+
+fn its_files_and_its_socket_are_its_own(sandbox: &Sandbox) {
+    use std::os::unix::fs::MetadataExt as _;
+    let victim = sandbox.path("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    for name in ["request", "status.json.new", "events", "members", "monitor.pid", "monitor.lock"] {
+        let request = sandbox.container(&format!("c-{name}"), &["true"]);
+        std::os::unix::fs::symlink(&victim, request.directory.join(name)).unwrap();
+        // Some it can do without, and some not; what it tells by then has been written.
+        let monitor = client::launch(&sandbox.options(&request.directory));
+        let created = monitor.map(|mut monitor| monitor.create(request.clone()).is_ok());
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious", "{name}, {created:?}");
+        // It may be gone with the monitor.
+        let _ = std::fs::remove_file(request.directory.join(name));
+    }
+    let request = sandbox.container("c", &["sleep", "100"]);
+    let _connection = sandbox.run(&request);
+    let socket = std::fs::metadata(request.directory.join("monitor.sock")).unwrap();
+    assert_eq!(socket.mode() & 0o777, 0o600);
 }
