@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::processes::finish;
 use crate::statistics::{Sample, Summary};
 
 /// A program that takes part.
@@ -43,22 +44,20 @@ impl Contestant {
     }
 
     /// Runs it once by the launcher.
-    fn run(&self, launcher: &Path, unique: &str) -> anyhow::Result<Sample> {
+    pub fn run(&self, launcher: &Path, unique: &str) -> anyhow::Result<Sample> {
         let arguments = self.arguments.iter().map(|argument| {
             if argument == UNIQUE { OsString::from(unique) } else { argument.clone() }
         });
-        let output = Command::new(launcher)
-            .arg("measure")
-            .arg(&self.program)
-            .args(arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("start {}", launcher.display()))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let numbers = String::from_utf8_lossy(&output.stdout);
-        let numbers: Vec<u64> =
-            numbers.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let finished = finish(
+            Command::new(launcher)
+                .arg("measure")
+                .arg(&self.program)
+                .args(arguments)
+                .envs(self.environment.iter().map(|(name, value)| (name, value))),
+        )?;
+        let words = finished.stdout.split_ascii_whitespace();
+        let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
+        let said = finished.stderr.trim();
         match numbers[..] {
             [wall, processor, peak, 0] => Ok(Sample {
                 wall: Duration::from_nanos(wall),
@@ -66,11 +65,20 @@ impl Contestant {
                 peak: peak * 1024,
             }),
             [_, _, _, code] => {
-                bail!("{} ended with {code}: {}", self.name, said.trim())
+                bail!("{} ended with {code}: {said}", self.name)
             }
-            _ => bail!("{} could not be measured ({}): {}", self.name, output.status, said.trim()),
+            _ => bail!("{} could not be measured ({}): {said}", self.name, finished.status),
         }
     }
+}
+
+/// What one contestant's runs come to.
+pub fn found<'a>(
+    results: &'a [(String, anyhow::Result<Summary>)],
+    name: &str,
+) -> Option<&'a Summary> {
+    let result = results.iter().find(|(known, _)| known == name);
+    result.and_then(|(_, result)| result.as_ref().ok())
 }
 
 /// Lets contestants take turns: `warm_up` rounds that do not count, then `rounds` that do, every

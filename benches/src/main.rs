@@ -1,4 +1,5 @@
-//! Side-by-side benchmarks against the peers that are installed: `berth-bench run`.
+//! Side-by-side benchmarks against the peers that are installed: `berth-bench run`, and of the OCI
+//! runtime in depth: `berth-bench runtime`.
 //!
 //! All contestants take turns in one run, on one machine state, forwards and backwards, so that
 //! what disturbs one disturbs all. What is printed is also written between two markers of
@@ -10,15 +11,20 @@
 
 mod containers;
 mod contest;
+mod crowd;
+mod lifecycle;
 mod machine;
 mod monitors;
 mod options;
+mod parallel;
+mod parts;
 mod peers;
 mod places;
 mod processes;
 mod report;
 mod runtimes;
 mod scratch;
+mod seccomp;
 mod sizes;
 mod statistics;
 #[expect(unsafe_code, reason = "unshare has no safe wrapper")]
@@ -48,14 +54,19 @@ fn run() -> anyhow::Result<()> {
     };
     let places = places::Places::find()?;
     let scratch = scratch::Scratch::new(&options)?;
-    let mut report = Report::new(machine::describe(&options)?);
-    for section in Section::ALL {
+    let mut report = Report::new(options.task, machine::describe(&options)?);
+    for section in options.task.sections() {
         if !options.sections.contains(section) {
             continue;
         }
         eprintln!("berth-bench: {}", section.title());
         report.add(match section {
             Section::Runtimes => runtimes::run(&options, &places, &scratch)?,
+            Section::Parts => parts::run(&options, &places, &scratch)?,
+            Section::Lifecycle => lifecycle::run(&options, &places, &scratch)?,
+            Section::Seccomp => seccomp::run(&options, &places, &scratch)?,
+            Section::Parallel => parallel::run(&options, &places, &scratch)?,
+            Section::Crowd => crowd::run(&options, &places, &scratch)?,
             Section::Containers => containers::run(&options, &places, &scratch),
             Section::Monitors => monitors::run(&options, &places, &scratch),
             Section::Sizes => sizes::run(&places),

@@ -1,20 +1,61 @@
 //! Running helpers, finding processes, and reading what they occupy.
 
 use std::fs;
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use tempfile::tempfile;
+
+/// How long anything may take: what hangs must not hang the benchmark.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// A command that has ended.
+pub struct Finished {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a command to its end. What it prints goes to files rather than into pipes: a process that
+/// stays behind, such as a container or its monitor, may keep them, and nobody waits for that.
+pub fn finish(command: &mut Command) -> anyhow::Result<Finished> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut files = [tempfile()?, tempfile()?];
+    let [stdout, stderr] = &files;
+    command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+    let mut child = command.spawn().with_context(|| format!("start {name}"))?;
+    let deadline = Instant::now() + LIMIT;
+    let status = loop {
+        if let Some(status) = child.try_wait().with_context(|| format!("wait for {name}"))? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill().and_then(|()| child.wait()).with_context(|| format!("end {name}"))?;
+            bail!("{name} did not end within {} seconds", LIMIT.as_secs());
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    };
+    let mut texts = Vec::with_capacity(2);
+    for file in &mut files {
+        let mut bytes = Vec::new();
+        file.rewind().and_then(|()| file.read_to_end(&mut bytes)).context("read what it said")?;
+        texts.push(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    let stderr = texts.pop().unwrap_or_default();
+    Ok(Finished { status, stdout: texts.pop().unwrap_or_default(), stderr })
+}
 
 /// Runs a command to its end; gives what it printed.
 pub fn output(command: &mut Command) -> anyhow::Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("start {name}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{name} failed ({}): {}", output.status, said.trim());
+    let finished = finish(command)?;
+    if !finished.status.success() {
+        bail!("{name} failed ({}): {}", finished.status, finished.stderr.trim());
     }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    Ok(finished.stdout.trim().to_owned())
 }
 
 /// The ids of the processes that run `program` with an argument that contains `needle`.
@@ -42,6 +83,8 @@ pub struct Memory {
     pub proportional: u64,
     /// Pages of its own that it has written.
     pub private_dirty: u64,
+    /// All pages that nobody else has.
+    pub private: u64,
     /// All pages that it has mapped.
     pub resident: u64,
 }
@@ -63,6 +106,7 @@ impl Memory {
         Self {
             proportional: field("Pss"),
             private_dirty: field("Private_Dirty"),
+            private: field("Private_Dirty") + field("Private_Clean"),
             resident: field("Rss"),
         }
     }
@@ -74,6 +118,7 @@ impl Memory {
         Some(Self {
             proportional: mean(|memory| memory.proportional),
             private_dirty: mean(|memory| memory.private_dirty),
+            private: mean(|memory| memory.private),
             resident: mean(|memory| memory.resident),
         })
     }
@@ -89,10 +134,18 @@ mod tests {
                     Private_Clean: 5 kB\nPrivate_Dirty:  1 kB\n";
         let memory = Memory::parse(text);
         assert_eq!((memory.resident, memory.proportional), (8192, 3072));
-        assert_eq!(memory.private_dirty, 1024);
+        assert_eq!((memory.private_dirty, memory.private), (1024, 6144));
         let mean = Memory::mean(&[memory, Memory::default()]).expect("of two");
         assert_eq!(mean.proportional, 1536);
         assert!(Memory::mean(&[]).is_none());
+    }
+
+    #[test]
+    fn nobody_waits_for_what_a_command_leaves_behind() {
+        let word = format!("85{}", std::process::id());
+        let script = format!("sleep {word} & echo $!");
+        let process = output(Command::new("sh").args(["-c", &script])).expect("sh is there");
+        output(Command::new("kill").arg(&process)).expect("it still runs");
     }
 
     #[test]

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::options::Section;
+use crate::contest::found;
+use crate::options::{Section, Task};
 use crate::statistics::Summary;
 
-const BEGIN: &str = "<!-- berth-bench: begin -->";
-const END: &str = "<!-- berth-bench: end -->";
-const HEADER: &str = "# Benchmarks\n\n`cargo xtask bench run` writes the section between the \
-                      markers; edit outside of them.\n";
+const HEADER: &str = "# Benchmarks\n\n`cargo xtask bench run` and `cargo xtask bench runtime` \
+                      write the sections between the markers; edit outside of them.\n";
 
 /// Everything that was found.
 pub struct Report {
+    task: Task,
     machine: Vec<(String, String)>,
     chapters: Vec<Chapter>,
 }
@@ -40,8 +40,8 @@ struct Bar {
 }
 
 impl Report {
-    pub fn new(machine: Vec<(String, String)>) -> Self {
-        Self { machine, chapters: Vec::new() }
+    pub fn new(task: Task, machine: Vec<(String, String)>) -> Self {
+        Self { task, machine, chapters: Vec::new() }
     }
 
     pub fn add(&mut self, chapter: Chapter) {
@@ -55,7 +55,7 @@ impl Report {
 
     /// The section, which reads well as plain text, too.
     pub fn text(&self) -> String {
-        let mut text = String::from("## Side by side\n\n");
+        let mut text = format!("## {}\n\n", self.task.title());
         let machine: Vec<Vec<String>> =
             self.machine.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect();
         table(&mut text, &["Machine", ""], &machine);
@@ -84,17 +84,18 @@ impl Report {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => HEADER.to_owned(),
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         };
-        fs::write(path, replace_section(&before, &self.text()))
+        fs::write(path, replace_section(&before, self.task.mark(), &self.text()))
             .with_context(|| format!("write {}", path.display()))
     }
 }
 
 /// Replaces what stands between the markers, or appends it with markers.
-fn replace_section(text: &str, section: &str) -> String {
-    let section = format!("{BEGIN}\n{section}{END}");
+fn replace_section(text: &str, mark: &str, section: &str) -> String {
+    let (begin, end) = (format!("<!-- {mark}: begin -->"), format!("<!-- {mark}: end -->"));
+    let section = format!("{begin}\n{section}{end}");
     let around = text
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| rest.split_once(END).map(|(_, after)| (before, after)));
+        .split_once(&begin)
+        .and_then(|(before, rest)| rest.split_once(&end).map(|(_, after)| (before, after)));
     match around {
         Some((before, after)) => format!("{before}{section}{after}"),
         None => format!("{}\n\n{section}\n", text.trim_end()),
@@ -149,11 +150,7 @@ impl Chapter {
         theirs: &str,
         at_most: f64,
     ) {
-        let find = |name: &str| {
-            let result = results.iter().find(|(known, _)| known == name);
-            result.and_then(|(_, result)| result.as_ref().ok())
-        };
-        match (find(ours), find(theirs)) {
+        match (found(results, ours), found(results, theirs)) {
             (Some(ours), Some(theirs)) => {
                 let ratio = ours.ratio(theirs);
                 self.bar(what, times(at_most), times(ratio), ratio <= at_most);
@@ -190,7 +187,7 @@ pub fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / 1024.0 / 1024.0)
 }
 
-fn times(ratio: f64) -> String {
+pub fn times(ratio: f64) -> String {
     format!("{ratio:.3}×")
 }
 
@@ -224,13 +221,13 @@ mod tests {
 
     #[test]
     fn only_what_stands_between_the_markers_is_replaced() {
-        let first = replace_section(HEADER, "one\n");
+        let first = replace_section(HEADER, "mark", "one\n");
         assert!(first.starts_with("# Benchmarks"));
         let kept = format!("{first}\nwritten by hand\n");
-        let second = replace_section(&kept, "two\n");
+        let second = replace_section(&kept, "mark", "two\n");
         assert!(!second.contains("one\n") && second.contains("two\n"));
         assert!(second.ends_with("written by hand\n"));
-        assert_eq!(second.matches(BEGIN).count(), 1);
+        assert_eq!(second.matches("mark: begin").count(), 1);
     }
 
     #[test]
@@ -239,7 +236,7 @@ mod tests {
         chapter.row(["1".to_owned(), "2".to_owned()]);
         chapter.bar("size", "1".to_owned(), "2".to_owned(), false);
         chapter.contest(&[("x".to_owned(), Err(anyhow::anyhow!("broken")))]);
-        let mut report = Report::new(vec![("Kernel".to_owned(), "6".to_owned())]);
+        let mut report = Report::new(Task::Run, vec![("Kernel".to_owned(), "6".to_owned())]);
         report.add(chapter);
         let text = report.text();
         assert!(text.contains("| 1   | 2   |"), "{text}");

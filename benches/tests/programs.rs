@@ -59,9 +59,50 @@ fn the_floor_is_a_container_and_leaves_nothing() {
 }
 
 #[test]
+fn the_floor_tells_what_its_parts_took() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: needs root");
+        return;
+    }
+    let bundle = tempfile::tempdir().expect("a directory");
+    let binaries = bundle.path().join("rootfs/bin");
+    std::fs::create_dir_all(&binaries).expect("a directory");
+    // Not static, and so not to be executed in there: what was done before it is told all the same.
+    std::fs::write(binaries.join("true"), "#!/bin/true\n").expect("a file");
+    let name = format!("berth-bench-parts-{}", std::process::id());
+    let path = bundle.path().to_string_lossy();
+    let output = run(FLOOR, &["parts", &path, &name, "/bin/true"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let parts: Vec<&str> = text
+        .lines()
+        .filter_map(|line| {
+            let (time, part) = line.split_once(' ')?;
+            time.parse::<u64>().ok().map(|_| part)
+        })
+        .collect();
+    for part in ["child: privileges", "parent: clone with five namespaces"] {
+        assert!(parts.contains(&part), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn calls_have_a_cost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = directory.path().join("calls");
+    std::fs::copy(FLOOR, &program).expect("a copy");
+    let output = run(&program.to_string_lossy(), &[]);
+    let text = String::from_utf8(output.stdout).expect("numbers");
+    let costs: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert!(costs.len() == 2 && costs.iter().all(|cost| *cost > 0.0), "{text}");
+}
+
+#[test]
 fn a_wrong_word_is_named() {
     for (arguments, word) in [
         (&["run", "nonsense"][..], "nonsense"),
+        (&["runtime", "nonsense"][..], "nonsense"),
+        (&["run", "lifecycle"][..], "not one of this benchmark"),
+        (&["runtime", "--crowd", "0"][..], "--crowd"),
         (&["walk"][..], "walk"),
         (&["run", "--rounds", "x"][..], "x"),
         (&["run", "--run-on", "paper"][..], "paper"),

@@ -28,7 +28,8 @@ Tasks:
   tidy               the rules that no lint knows: dependency direction, size of files and functions
   dist               build the static binaries that are shipped; prints where they are
   test [--setup]     check, build, and run every test; --setup installs what the tests need first
-  bench [NAME…]      the side-by-side benchmarks; writes BENCHMARKS.md
+  bench run|runtime  the side-by-side benchmarks, of everything or of the OCI runtime in depth;
+                     writes BENCHMARKS.md (`bench help` tells more)
 ";
 
 fn main() -> ExitCode {

@@ -35,7 +35,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("berth", &["berth-engine", "berth-image", "berth-spec", "berth-runtime"]),
     ("berth-testkit", &["berth-spec"]),
     ("berth-tests", &["berth-spec", "berth-testkit", "berth-embedded"]),
-    ("berth-benches", &["berth-spec", "berth-testkit", "berth-embedded"]),
+    ("berth-benches", &["berth-spec", "berth-seccomp", "berth-testkit", "berth-embedded"]),
     ("xtask", &[]),
 ];
 

@@ -12,6 +12,7 @@ use rustix::mount::{
 };
 
 use crate::cgroups::Cgroup;
+use crate::marks::Marks;
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NOEXEC).union(MountFlags::NODEV);
 
@@ -65,16 +66,21 @@ const READ_ONLY: &[&str] =
     &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Makes `root` the root of this mount namespace, with everything in it.
-pub fn set_up(root: &Path, cgroups: &[Cgroup]) -> anyhow::Result<()> {
+pub fn set_up(root: &Path, cgroups: &[Cgroup], marks: &mut Marks) -> anyhow::Result<()> {
     mount_change(c"/", MountPropagationFlags::DOWNSTREAM.union(MountPropagationFlags::REC))
         .context("cut the mounts off from the host's")?;
     mount_bind_recursive(root, root).context("bind the root")?;
     rustix::process::chdir(root).context("enter the root")?;
+    marks.mark("child: the root cut off and bound");
     for &(kind, target, flags, options) in MOUNTS {
         make_directory(target)?;
         mount(kind, target, kind, flags, options).with_context(|| format!("mount {target}"))?;
     }
-    mount_cgroups(cgroups)?;
+    marks.mark("child: proc, dev, pts, shm, mqueue, sys");
+    if !cgroups.is_empty() {
+        mount_cgroups(cgroups)?;
+        marks.mark("child: cgroup mounts");
+    }
     for &(path, major, minor) in DEVICES {
         let mode = Mode::from_raw_mode(0o666);
         mknodat(rustix::fs::CWD, path, FileType::CharacterDevice, mode, makedev(major, minor))
@@ -83,9 +89,11 @@ pub fn set_up(root: &Path, cgroups: &[Cgroup]) -> anyhow::Result<()> {
     for &(target, path) in LINKS {
         symlink(target, path).with_context(|| format!("make {path}"))?;
     }
+    marks.mark("child: devices and links");
     rustix::process::pivot_root(c".", c".").context("change the root")?;
     unmount(c".", UnmountFlags::DETACH).context("leave the old root")?;
     rustix::process::chdir(c"/").context("enter the new root")?;
+    marks.mark("child: pivot and the old root left");
     for path in MASKED {
         mask(path).with_context(|| format!("mask {path}"))?;
     }
@@ -96,7 +104,9 @@ pub fn set_up(root: &Path, cgroups: &[Cgroup]) -> anyhow::Result<()> {
         .with_context(|| format!("make {path} read-only"))?;
     }
     mount_remount(c"/", MountFlags::BIND.union(MountFlags::RDONLY), c"")
-        .context("make the root read-only")
+        .context("make the root read-only")?;
+    marks.mark("child: masked and read-only paths");
+    Ok(())
 }
 
 /// The container's own cgroups, read-only.
