@@ -61,6 +61,22 @@ fn a_name_in_use_is_refused_and_nothing_moves_but_a_template_finds_another() {
 }
 
 #[test]
+fn a_device_comes_back_when_there_is_no_container_in_the_end() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.set("/linux/netDevices", json!({ "berth0": { "name": "inside" }, "berth1": {} }));
+    bundle.args(&["/bin/nosuch"]);
+    let script = format!(
+        "{PAIR} ip link set berth1 down; berth run $ID || ip addr show; ip link del berth0"
+    );
+    let Some(output) = bundle.shell(&["--net"], &script) else { return };
+    assert!(text(&output.stderr).contains("/bin/nosuch"), "{output:?}");
+    let printed = text(&output.stdout);
+    let (before, after) = printed.split_once(": berth0").unwrap_or_else(|| panic!("{output:?}"));
+    assert!(after.contains("inet 10.98.7.6/24") && after.contains(",UP"), "{printed}");
+    assert!(before.contains(": berth1") || after.contains(": berth1"), "{printed}");
+}
+
+#[test]
 fn what_cannot_be_moved_is_told() {
     let Some(mut bundle) = Bundle::new() else { return };
     bundle.set("/linux/netDevices", json!({ "nosuchdevice": {} }));

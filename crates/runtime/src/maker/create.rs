@@ -10,7 +10,7 @@ use berth_spec::runtime::{Hook, Hooks, Linux, Process, Spec};
 use berth_spec::state::{ContainerState, State};
 
 use super::dialogue::{self, Dialogue};
-use super::network;
+use super::network::{self, Moved};
 use super::ownership::owner;
 use super::terminal;
 use super::{Launched, additions, launch, reports};
@@ -46,6 +46,7 @@ struct Creation {
     directory: Directory,
     cgroup: Option<Cgroup>,
     resctrl: Option<Groups>,
+    devices: Option<Moved>,
     process: Option<Launched>,
     /// Hooks to run because others ran before the failure, and what they are told.
     poststop: Option<(Vec<Hook>, State)>,
@@ -69,6 +70,9 @@ impl Creation {
 
     /// Kills and removes all there is.
     fn undo(&mut self) {
+        if let Some(devices) = self.devices.take() {
+            devices.undo();
+        }
         if let Some(process) = self.process.take() {
             reports::kill_and_wait(process.pidfd.as_fd());
         }
@@ -193,6 +197,7 @@ impl Creator<'_> {
             directory,
             cgroup: None,
             resctrl: None,
+            devices: None,
             process: None,
             poststop: None,
             done: false,
@@ -221,13 +226,13 @@ impl Creator<'_> {
         let listener = dialogue::connect_listener(linux).map_err(in_setup)?;
         let ours = start_process(&mut plan, parent, &mut creation).map_err(in_setup)?;
         let pid = creation.pid();
-        Self::accompany(&ours, pid, linux, process, &plan, &creation).map_err(
-            |error| match error {
+        Self::accompany(&ours, pid, linux, process, &plan, &mut creation).map_err(|error| {
+            match error {
                 Accompany::Setup(source) => in_setup(source),
                 Accompany::Cgroup(source) => CreateError::Cgroup { id: id.clone(), source },
                 Accompany::Config(source) => bundle.failed(source),
-            },
-        )?;
+            }
+        })?;
         record.pid = pid;
         record.start_time = start_time(pid).unwrap_or_default();
         record.cgroup = creation.cgroup.as_ref().map(Cgroup::saved);
@@ -319,7 +324,7 @@ impl Creator<'_> {
         linux: &Linux,
         process: &Process,
         plan: &Plan,
-        creation: &Creation,
+        creation: &mut Creation,
     ) -> Result<(), Accompany> {
         if let Some(score) = process.oom_score_adj {
             dialogue::set_oom_score(pid, score).map_err(Accompany::Setup)?;
@@ -349,7 +354,9 @@ impl Creator<'_> {
         if let Some(groups) = &creation.resctrl {
             groups.add(pid).map_err(Accompany::Setup)?;
         }
-        network::move_devices(&linux.net_devices, &plan.namespaces, pid).map_err(Accompany::Setup)
+        let moved = &mut creation.devices;
+        network::move_devices(&linux.net_devices, &plan.namespaces, pid, moved)
+            .map_err(Accompany::Setup)
     }
 }
 

@@ -3,11 +3,11 @@
 //!
 //! A device keeps its attributes by itself, but the kernel takes its addresses away: those that are
 //! permanent and global are given back. Everything that can be refused is looked at before the
-//! first device moves, because a virtual one does not come back.
+//! first device moves; should the creation fail later, all of them are taken back.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 
 use berth_spec::runtime::{LinuxNamespaceType, LinuxNetDevice};
 use rustix::io::Errno;
@@ -18,11 +18,34 @@ use crate::error::SetupError;
 use crate::plan::NamespacePlan;
 use crate::sys::{self, Intermediate};
 
-/// Moves the devices into the network namespace of process `pid`, and sets them up there.
+/// Devices that were moved. Holding this keeps the namespace that they are in, so that they can be
+/// had back.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    host: Netlink,
+    container: Netlink,
+    namespace: OwnedFd,
+    devices: Vec<Device>,
+}
+
+/// A device on its way.
+#[derive(Debug)]
+struct Device {
+    name: String,
+    /// Its number, where it is now.
+    index: i32,
+    /// What the kernel takes away from it.
+    addresses: Vec<Address>,
+    flags: u32,
+}
+
+/// Moves the devices into the network namespace of process `pid`, and sets them up there. What has
+/// been moved when this fails stands in `moved`.
 pub(crate) fn move_devices(
     devices: &BTreeMap<String, LinuxNetDevice>,
     namespaces: &NamespacePlan,
     pid: i32,
+    moved: &mut Option<Moved>,
 ) -> Result<(), SetupError> {
     if devices.is_empty() {
         return Ok(());
@@ -44,15 +67,18 @@ pub(crate) fn move_devices(
     let mut found = Vec::with_capacity(devices.len());
     for (name, device) in devices {
         let inside = device.name.as_deref().filter(|inside| !inside.is_empty()).unwrap_or(name);
-        let index = host.index(name).map_err(at("find", name))?;
-        let index = index.ok_or_else(|| at("find", name)(Errno::NODEV))?;
-        if !inside.contains('%') && container.index(inside).map_err(at("name", name))?.is_some() {
+        let link = host.link(name).map_err(at("find", name))?;
+        let (index, flags) = link.ok_or_else(|| at("find", name)(Errno::NODEV))?;
+        if !inside.contains('%') && container.link(inside).map_err(at("name", name))?.is_some() {
             return Err(at(&format!("give the name {inside} to"), name)(Errno::EXIST));
         }
-        found.push((name, inside, index));
+        let addresses = host.addresses(index).map_err(at("ask the addresses of", name))?;
+        found.push((inside, Device { name: name.clone(), index, addresses, flags }));
     }
-    for (name, inside, index) in found {
-        move_one(&host, &container, &namespace, (index, inside)).map_err(at("move", name))?;
+    let moved = moved.insert(Moved { host, container, namespace, devices: Vec::new() });
+    for (inside, device) in found {
+        let name = device.name.clone();
+        moved.take(inside, device).map_err(at("move", &name))?;
     }
     Ok(())
 }
@@ -61,30 +87,36 @@ fn at(action: &str, name: &str) -> impl FnOnce(Errno) -> SetupError + use<> {
     reports::at(&format!("{action} the network device linux.netDevices.{name}"))
 }
 
-fn move_one(
-    host: &Netlink,
-    container: &Netlink,
-    namespace: &OwnedFd,
-    (index, inside): (i32, &str),
-) -> Result<(), Errno> {
-    let addresses = host.addresses(index)?;
-    let template = inside.contains('%');
-    let before = if template { container.indexes()? } else { Vec::new() };
-    let mut request = Request::link(RTM_NEWLINK, 0, index, 0);
-    request.attribute(IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes());
-    request.name(inside);
-    host.transact(request, |_| {})?;
-    // Its number may have been taken over there.
-    let index = if template {
-        container.indexes()?.into_iter().find(|index| !before.contains(index))
-    } else {
-        container.index(inside)?
-    };
-    let index = index.ok_or(Errno::NODEV)?;
-    for address in addresses {
-        container.transact(address.request(index), |_| {})?;
+impl Moved {
+    fn take(&mut self, inside: &str, mut device: Device) -> Result<(), Errno> {
+        let template = inside.contains('%');
+        let before = if template { self.container.indexes()? } else { Vec::new() };
+        self.host.send_away(device.index, &self.namespace, inside)?;
+        // Its number may have been taken over there.
+        let index = if template {
+            self.container.indexes()?.into_iter().find(|index| !before.contains(index))
+        } else {
+            self.container.link(inside)?.map(|(index, _)| index)
+        };
+        device.index = index.ok_or(Errno::NODEV)?;
+        self.devices.push(device);
+        let Some(device) = self.devices.last() else { return Ok(()) };
+        self.container.set_up(device.index, &device.addresses, IFF_UP)
     }
-    container.transact(Request::link(RTM_NEWLINK, 0, index, IFF_UP), |_| {})
+
+    /// Takes the devices back, since there will be no container. Routes over them are gone.
+    pub(crate) fn undo(&self) {
+        // What does not come back is not worth a second failure on top of the first.
+        let Ok(own) = File::open("/proc/self/ns/net") else { return };
+        for device in &self.devices {
+            let back = || {
+                self.container.send_away(device.index, &own.as_fd(), &device.name)?;
+                let (index, _) = self.host.link(&device.name)?.ok_or(Errno::NODEV)?;
+                self.host.set_up(index, &device.addresses, device.flags & IFF_UP)
+            };
+            let _: Result<(), Errno> = back();
+        }
+    }
 }
 
 // linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h
@@ -154,6 +186,7 @@ impl Request {
 }
 
 /// An address of a device: the head of its message, and what is kept of it.
+#[derive(Debug)]
 struct Address {
     head: [u8; 8],
     attributes: Vec<(u16, Vec<u8>)>,
@@ -201,6 +234,7 @@ fn each_attribute(mut rest: &[u8], mut f: impl FnMut(u16, &[u8])) {
 }
 
 /// A socket to the kernel's network configuration, in the namespace that it was made in.
+#[derive(Debug)]
 struct Netlink(OwnedFd);
 
 impl Netlink {
@@ -225,22 +259,41 @@ impl Netlink {
         opener.1
     }
 
-    /// The number of a device, if there is one of this name.
-    fn index(&self, name: &str) -> Result<Option<i32>, Errno> {
+    /// The number and the flags of a device, if there is one of this name.
+    fn link(&self, name: &str) -> Result<Option<(i32, u32)>, Errno> {
         let mut request = Request::link(RTM_GETLINK, 0, 0, 0);
         request.name(name);
         let mut found = None;
-        match self.transact(request, |body| found = link_index(body)) {
+        match self.transact(request, |body| found = link(body)) {
             Err(Errno::NODEV) => Ok(None),
             result => result.map(|()| found),
         }
+    }
+
+    /// Moves a device to another namespace, where it gets this name.
+    fn send_away(&self, index: i32, namespace: &impl AsRawFd, name: &str) -> Result<(), Errno> {
+        let mut request = Request::link(RTM_NEWLINK, 0, index, 0);
+        request.attribute(IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes());
+        request.name(name);
+        self.transact(request, |_| {})
+    }
+
+    /// Gives a device its addresses, and sets it up unless `up` is 0.
+    fn set_up(&self, index: i32, addresses: &[Address], up: u32) -> Result<(), Errno> {
+        for address in addresses {
+            self.transact(address.request(index), |_| {})?;
+        }
+        if up == 0 {
+            return Ok(());
+        }
+        self.transact(Request::link(RTM_NEWLINK, 0, index, IFF_UP), |_| {})
     }
 
     /// The numbers of all devices.
     fn indexes(&self) -> Result<Vec<i32>, Errno> {
         let mut found = Vec::new();
         let request = Request::link(RTM_GETLINK, NLM_F_DUMP, 0, 0);
-        self.transact(request, |body| found.extend(link_index(body)))?;
+        self.transact(request, |body| found.extend(link(body).map(|(index, _)| index)))?;
         Ok(found)
     }
 
@@ -285,8 +338,10 @@ fn message(bytes: &[u8]) -> Option<(usize, u16, &[u8])> {
     Some((size, kind, bytes.get(HEADER..size)?))
 }
 
-fn link_index(body: &[u8]) -> Option<i32> {
-    Some(i32::from_ne_bytes(*body.get(4..)?.first_chunk()?))
+/// The number and the flags in a message about a device.
+fn link(body: &[u8]) -> Option<(i32, u32)> {
+    let index = i32::from_ne_bytes(*body.get(4..)?.first_chunk()?);
+    Some((index, u32::from_ne_bytes(*body.get(8..)?.first_chunk()?)))
 }
 
 #[cfg(test)]
@@ -296,8 +351,8 @@ mod tests {
     #[test]
     fn the_own_loopback_device_is_found_and_its_addresses_stay() {
         let netlink = Netlink::open().unwrap();
-        assert_eq!(netlink.index("lo").unwrap(), Some(1));
-        assert_eq!(netlink.index("nosuchdevice").unwrap(), None);
+        assert_eq!(netlink.link("lo").unwrap().unwrap().0, 1);
+        assert_eq!(netlink.link("nosuchdevice").unwrap(), None);
         assert!(netlink.indexes().unwrap().contains(&1));
         assert!(netlink.addresses(1).unwrap().is_empty());
     }
