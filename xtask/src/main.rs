@@ -9,6 +9,7 @@
 
 mod build;
 mod command;
+mod machines;
 mod setup;
 mod suite;
 mod summary;

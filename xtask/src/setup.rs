@@ -28,6 +28,9 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86", "cgroup v2 in a virtual machine"),
     ("cpio", "cpio", "the virtual machine's root"),
     ("jq", "jq", "bundles for the virtual machine"),
+    ("mke2fs", "e2fsprogs", "the disk of a virtual machine that systemd runs"),
+    ("newuidmap", "uidmap", "containers of users with subordinate ids"),
+    ("dbus-daemon", "dbus-daemon", "a bus for the client that speaks to systemd"),
     ("hyperfine", "hyperfine", "benchmarks"),
     ("setfattr", "attr", "extended attributes in layers"),
     ("setcap", "libcap2-bin", "file capabilities in layers"),
@@ -35,11 +38,11 @@ const NEEDS: &[(&str, &str, &str)] = &[
 ];
 
 /// Names what is missing and installs it when asked; a missing program skips the tests that need it.
-pub fn prepare(mode: Mode) -> anyhow::Result<()> {
+pub fn prepare(mode: Mode) {
     let missing: Vec<_> = NEEDS.iter().filter(|(program, ..)| !exists(program)).collect();
     if missing.is_empty() {
         println!("setup: every program that the tests use is here");
-        return Ok(());
+        return;
     }
     for (program, package, purpose) in &missing {
         println!("setup: missing {program} (Debian package {package}): {purpose}");
@@ -48,25 +51,40 @@ pub fn prepare(mode: Mode) -> anyhow::Result<()> {
         println!(
             "setup: tests that need them are skipped; `cargo xtask test --setup` installs them"
         );
-        return Ok(());
+        return;
     }
     if !Path::new("/etc/debian_version").exists() || !is_root() {
         println!("setup: not Debian or not root: nothing is installed");
-        return Ok(());
+        return;
     }
     let packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
     println!("setup: installing {}", packages.join(" "));
     let apt = |arguments: &[&str]| {
         run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
     };
-    apt(&["update", "-qq"])?;
-    let mut install = vec!["install", "-qq", "-y", "--no-install-recommends"];
-    install.extend(packages);
-    apt(&install)
+    if let Err(error) = apt(&["update", "-qq"]) {
+        println!("setup: the lists of packages may be old ({error:#})");
+    }
+    let install = |packages: &[&str]| {
+        let mut arguments = vec!["install", "-qq", "-y", "--no-install-recommends"];
+        arguments.extend(packages);
+        apt(&arguments)
+    };
+    if install(&packages).is_ok() {
+        return;
+    }
+    // One that cannot be had fails them all, and is missed only by the tests that need it.
+    for package in packages {
+        if let Err(error) = install(&[package]) {
+            println!(
+                "setup: {package} cannot be installed ({error:#}); tests that need it are skipped"
+            );
+        }
+    }
 }
 
 /// Whether this process has user id 0.
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
         status
             .lines()

@@ -1,18 +1,17 @@
 //! `cargo xtask test`: everything that proves the tree, in one run.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::command::{cargo_command, exists};
+use crate::command::cargo_command;
 use crate::setup::{self, Mode};
 use crate::summary::Summary;
 
 /// Checks, builds, and runs every test; fails when anything failed.
 pub fn test(mode: Mode) -> anyhow::Result<()> {
-    setup::prepare(mode)?;
+    setup::prepare(mode);
     crate::check()?;
     let binaries = crate::build::dist()?;
     crate::build::check_sizes(&binaries)?;
@@ -21,7 +20,7 @@ pub fn test(mode: Mode) -> anyhow::Result<()> {
     let mut cargo = cargo_command(["test", "--workspace", "--no-fail-fast", "--quiet"]);
     cargo.args(["--", "--show-output"]).env("BERTH_BIN_DIR", &binaries);
     libtest(&mut cargo, &mut summary)?;
-    cgroup2_vm(&binaries.join("berth-runtime"), &mut summary)?;
+    crate::machines::run(&binaries.join("berth-runtime"), &mut summary)?;
     summary.print();
     if summary.has_failed() {
         bail!("tests failed");
@@ -43,34 +42,6 @@ fn libtest(command: &mut Command, summary: &mut Summary) -> anyhow::Result<()> {
     let status = child.wait().context("wait for cargo test")?;
     if !status.success() && !summary.has_failed() {
         println!("cargo test ended with {status}");
-        summary.fail();
-    }
-    Ok(())
-}
-
-/// Runs the runtime under a kernel with every cgroup v2 controller, in a virtual machine.
-fn cgroup2_vm(runtime: &Path, summary: &mut Summary) -> anyhow::Result<()> {
-    const NAME: &str = "cgroup v2 in a virtual machine";
-    let needed = ["qemu-system-x86_64", "cpio", "jq", "busybox", "apt-get"];
-    if let Some(missing) = needed.iter().find(|program| !exists(program)) {
-        summary.skip(NAME, &format!("{missing} is not installed"));
-        return Ok(());
-    }
-    let output = Command::new("tests/suites/cgroup2-vm.sh")
-        .arg(runtime)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("start tests/suites/cgroup2-vm.sh")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    print!("{text}");
-    if text.contains("cannot get a kernel") {
-        summary.skip(NAME, "no kernel package can be had");
-        return Ok(());
-    }
-    for line in text.lines() {
-        summary.tap_line(line);
-    }
-    if !output.status.success() && !summary.has_failed() {
         summary.fail();
     }
     Ok(())

@@ -9,6 +9,7 @@ use crate::cgroup::Cgroup;
 use crate::directory::{Directory, children};
 use crate::error::RemoveError;
 use crate::systemd::SystemdError;
+use crate::systemd::unit::is_systemds;
 
 /// How long a busy directory is tried again: its last process may be dying.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -22,6 +23,9 @@ impl Cgroup {
         // A unit that was not started with a process of ours may be anybody's.
         let unit = self.unit.as_ref().filter(|_| self.is_started());
         let stopped = unit.map(|unit| (unit, unit.stop()));
+        if let Some((_, Err(SystemdError::Connect { .. }))) = &stopped {
+            self.leave_to_systemd();
+        }
         errors.extend(remove_all(self.directories(), PATIENCE));
         match stopped {
             // Without systemd there is no unit either, once the directories are gone.
@@ -35,6 +39,17 @@ impl Cgroup {
             0 => Ok(()),
             1 => errors.pop().map_or(Ok(()), Err),
             _ => Err(RemoveError::Several(errors)),
+        }
+    }
+
+    /// systemd removes the group of a scope without processes. It would take a scope whose group
+    /// somebody else removed for one that goes on.
+    #[cold]
+    fn leave_to_systemd(&self) {
+        let end = Instant::now() + PATIENCE;
+        let is_there = |d: &Directory| is_systemds(&d.kind) && d.path.exists();
+        while self.directories().iter().any(is_there) && Instant::now() < end {
+            sleep(Duration::from_millis(10));
         }
     }
 }

@@ -123,7 +123,12 @@ fn file_system<'p>(
         set_options(&mount, plan, destination, change)?;
         return Ok(Some(mount));
     }
-    let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Mount, destination)?;
+    let context = match fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC) {
+        Err(Errno::PERM) if name.as_c_str() == c"sysfs" => {
+            return hosts_sysfs(plan, &target).map(Some);
+        }
+        context => context.at(Step::Mount, destination)?,
+    };
     if name.as_c_str() == c"tmpfs" {
         inherit_mode(&context, &target).at(Step::MountOption, destination)?;
     }
@@ -188,6 +193,20 @@ pub(crate) fn protect_late(plans: &[MountPlan]) -> Result<(), Failure<'_>> {
         }
     }
     Ok(())
+}
+
+/// A user namespace gets a sysfs of its own only along with a network namespace: without one, it
+/// sees the host's, with all that is mounted below.
+#[cold]
+fn hosts_sysfs<'p>(plan: &'p MountPlan, target: &OwnedFd) -> Result<OwnedFd, Failure<'p>> {
+    let destination = plan.destination.to_bytes();
+    let tree = clone_tree_at(c"/sys", Reach::Tree).at(Step::BindSource, destination)?;
+    match sys::mount_setattr(&tree, Reach::Tree, &plan.attributes) {
+        Ok(()) | Err(Errno::NOSYS) => {}
+        Err(errno) => return Err(errno).at(Step::MountAttributes, destination),
+    }
+    attach_with_options(&tree, target, plan, destination)?;
+    Ok(tree)
 }
 
 /// procfs and sysfs go on a directory of the image and on nothing a link leads to: much is written
