@@ -179,7 +179,7 @@ pub enum CreateError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Processes that are not ours are in it.
-    #[error("the control group {} is in use by process {process}", path.display())]
+    #[error("the container's cgroup is not empty: {} is in use by process {process}", path.display())]
     Occupied {
         /// Its directory.
         path: PathBuf,

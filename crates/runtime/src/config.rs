@@ -216,8 +216,8 @@ mod tests {
         );
         assert!(message.contains("linux.namespaces[1].type"), "{message}");
         assert!(message.contains("`network`"), "{message}");
-        let message = failure(r#"{"ociVersion":"1.0.2","process":{"cwd":"/"}}"#);
-        assert!(message.contains("c: process: missing field `user`"), "{message}");
+        let message = failure(r#"{"ociVersion":"1.0.2","process":{"user":{}}}"#);
+        assert!(message.contains("c: process: missing field `cwd`"), "{message}");
     }
 
     #[test]

@@ -421,7 +421,7 @@ pub enum ExecError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// It is not running.
-    #[error("cannot execute in container {id}: it is {status}")]
+    #[error("cannot exec in a {status} container: {id}")]
     NotRunning {
         /// The container.
         id: ContainerId,
@@ -499,7 +499,12 @@ impl ExecError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Lookup(error) => error.hint(),
-            Self::NotRunning { .. } => Some("start or resume it first"),
+            Self::NotRunning { status, .. } => Some(match status {
+                berth_spec::state::ContainerState::Paused => {
+                    "resume it first, or use --ignore-paused"
+                }
+                _ => "start it first",
+            }),
             Self::Config { source, .. } => source.hint(),
             Self::Terminal { terminal: true, .. } => Some("give --console-socket"),
             Self::Terminal { terminal: false, .. } => Some("leave --console-socket out"),
@@ -520,7 +525,7 @@ pub enum KillError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// It has stopped.
-    #[error("container {0} is not running")]
+    #[error("container not running: {0}")]
     NotRunning(ContainerId),
     /// The signal could not be sent.
     #[error("cannot signal container {id}")]

@@ -167,6 +167,10 @@ pub(crate) fn kill(
             .kill_all(raw(signal))
             .map_err(|error| KillError::Cgroup { id: id.clone(), source: error.into() });
     }
+    let own_processes = record.namespaces & flag(berth_spec::runtime::LinuxNamespaceType::Pid) == 0;
+    if signal == Signal::KILL && own_processes && record.cgroup.is_some() {
+        return kill_shared(id, &record);
+    }
     let status = container.status();
     let pidfd = match status {
         ContainerState::Stopped | ContainerState::Creating => None,
@@ -185,6 +189,18 @@ pub(crate) fn kill(
         }
     }
     Ok(())
+}
+
+/// Kills a container that shares its PID namespace: with its first process the kernel ends no
+/// other, and what that has left behind is still the container.
+fn kill_shared(id: &ContainerId, record: &Record) -> Result<(), KillError> {
+    let failed = |source: CgroupUseError| KillError::Cgroup { id: id.clone(), source };
+    let cgroup = open_cgroup(record).map_err(failed)?;
+    let alive = cgroup.processes().map_err(|error| failed(error.into()))?;
+    if alive.is_empty() {
+        return Err(KillError::NotRunning(id.clone()));
+    }
+    cgroup.kill_all(rustix::process::Signal::KILL).map_err(|error| failed(error.into()))
 }
 
 /// The signal as rustix has it.

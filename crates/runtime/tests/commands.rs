@@ -421,3 +421,90 @@ fn exec_runs_in_a_cgroup_below() {
     }
     fs::remove_dir(pids.join("below")).unwrap();
 }
+
+#[test]
+fn killing_a_container_without_a_pid_namespace_kills_all_of_it() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.without_namespace("pid").script("sleep 1000 & sleep 1000 & exec sleep 1000");
+    bundle.start_detached();
+    let count = || {
+        let list: Value =
+            serde_json::from_str(&bundle.must(&["ps", "-f", "json", &bundle.id])).unwrap();
+        list.as_array().unwrap().len()
+    };
+    eventually("all of them run", || count() == 3);
+    // The first one is gone, and the others still are the container.
+    let init = rustix::process::Pid::from_raw(bundle.pid()).unwrap();
+    rustix::process::kill_process(init, rustix::process::Signal::KILL).unwrap();
+    eventually("the first one ends", || bundle.status() == "stopped" && count() == 2);
+    bundle.must(&["kill", &bundle.id, "KILL"]);
+    assert_eq!(count(), 0);
+    let output = bundle.call(&["kill", &bundle.id, "KILL"]);
+    assert!(text(&output.stderr).contains("container not running"), "{output:?}");
+    bundle.must(&["kill", "--all", &bundle.id, "TERM"]);
+    bundle.must(&["delete", &bundle.id]);
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_directory_of_states_that_was_named_has_to_be_there() {
+    let list = |root: &str| Command::new(RUNTIME).args(["--root", root, "list"]).output().unwrap();
+    let output = list("/nosuch/berth");
+    assert!(!output.status.success() && text(&output.stderr).contains("/nosuch/berth"));
+    let directory = tempfile::tempdir().unwrap();
+    assert!(list(directory.path().to_str().unwrap()).status.success());
+}
+
+#[test]
+fn a_paused_container_takes_no_process_but_when_told_to() {
+    let Some(bundle) = sleeping() else { return };
+    bundle.must(&["pause", &bundle.id]);
+    assert_eq!(bundle.status(), "paused");
+    let output = bundle.exec(&["/bin/true"]);
+    assert_eq!(output.status.code(), Some(255));
+    assert!(text(&output.stderr).contains("cannot exec in a paused container"), "{output:?}");
+    let file = bundle.path().join("pid");
+    let words = ["exec", "-d", "--ignore-paused", "--pid-file", file.to_str().unwrap()];
+    let mut child =
+        bundle.runtime(&[&words[..], &[&bundle.id, "/bin/true"]].concat()).spawn().unwrap();
+    // It waits in the frozen cgroup until that is thawed.
+    bundle.must(&["resume", &bundle.id]);
+    assert!(child.wait().unwrap().success());
+    assert!(fs::read_to_string(file).unwrap().parse::<i32>().unwrap() > 0);
+    assert_eq!(bundle.status(), "running");
+}
+
+#[test]
+fn processors_are_the_cgroups_and_not_the_callers() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let all = rustix::thread::sched_getaffinity(None).unwrap();
+    let (mut one, mut count) = (None, 0);
+    for cpu in 0..rustix::thread::CpuSet::MAX_CPU {
+        if all.is_set(cpu) {
+            one = Some(cpu);
+            count += 1;
+        }
+    }
+    if count < 2 || !common::has("taskset") {
+        eprintln!("SKIPPED: two processors and taskset are needed");
+        return;
+    }
+    let script = "grep Cpus_allowed: /proc/self/status; sleep 1000";
+    bundle.script(script).write();
+    let file = fs::File::create(bundle.path().join("out")).unwrap();
+    let status = Command::new("taskset")
+        .args(["-c", &one.unwrap().to_string(), RUNTIME, "--root"])
+        .arg(bundle.state_root())
+        .args(["run", "-d", &bundle.id])
+        .current_dir(bundle.path())
+        .stdin(Stdio::null())
+        .stdout(file)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let allowed = || fs::read_to_string(bundle.path().join("out")).unwrap();
+    eventually("it prints", || allowed().ends_with('\n'));
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find(|line| line.starts_with("Cpus_allowed:")).unwrap();
+    assert_eq!(allowed().trim(), own);
+}

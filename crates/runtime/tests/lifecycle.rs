@@ -203,7 +203,7 @@ fn a_paused_container_stands_still_and_can_be_deleted() {
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
     bundle.must(&["pause", &bundle.id]);
     assert_eq!(bundle.status(), "paused");
-    assert!(text(&bundle.exec(&["true"]).stderr).contains("it is paused"));
+    assert!(text(&bundle.exec(&["true"]).stderr).contains("in a paused container"));
     assert!(!bundle.call(&["pause", &bundle.id]).status.success());
     bundle.must(&["resume", &bundle.id]);
     assert_eq!(bundle.status(), "running");

@@ -93,7 +93,8 @@ pub struct Process {
     /// Size of the terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console_size: Option<ConsoleSize>,
-    /// Who the process runs as.
+    /// Who the process runs as; root, if nobody is named.
+    #[serde(default)]
     pub user: User,
     /// The arguments; the first is the program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -231,6 +232,7 @@ pub struct IoPriority {
     /// `IOPRIO_CLASS_RT`, `_BE` or `_IDLE`.
     pub class: String,
     /// Within the class.
+    #[serde(default)]
     pub priority: i32,
 }
 

@@ -35,21 +35,34 @@ impl Stage {
     }
 }
 
-/// Runs hooks one after the other, up to the first that fails.
-pub(crate) fn run_all(hooks: &[HookPlan], stage: Stage) -> Result<(), Failure<'_>> {
+/// Runs hooks one after the other, up to the first that fails. One that is given no environment
+/// has `inherited`.
+pub(crate) fn run_all<'p>(
+    hooks: &'p [HookPlan],
+    stage: Stage,
+    inherited: Option<&sys::Pointers>,
+) -> Result<(), Failure<'p>> {
     // As the container sees it (runtime.md, "State").
     let pid = rustix::process::getpid().as_raw_nonzero().get();
-    hooks.iter().try_for_each(|hook| run(hook, stage, pid))
+    hooks.iter().try_for_each(|hook| {
+        let environment = inherited.filter(|_| hook.inherits).unwrap_or(&hook.environment);
+        run(hook, stage, pid, environment)
+    })
 }
 
-fn run(hook: &HookPlan, stage: Stage, pid: i32) -> Result<(), Failure<'_>> {
+fn run<'p>(
+    hook: &'p HookPlan,
+    stage: Stage,
+    pid: i32,
+    environment: &sys::Pointers,
+) -> Result<(), Failure<'p>> {
     let (start, failed, timeout) = stage.steps();
     let path = hook.path.to_bytes();
     let at_start = |errno| Failure::new(start, path, errno);
     let state = state_file(hook, pid).map_err(at_start)?;
     let output = memory_file(c"berth-hook-output").map_err(at_start)?;
     let pidfd = match sys::clone3(CloneArguments { flags: 0, cgroup: None }).map_err(at_start)? {
-        Cloned::Child => execute(hook, &state, &output),
+        Cloned::Child => execute(hook, environment, &state, &output),
         Cloned::Parent { pidfd, .. } => pidfd,
     };
     if !wait(&pidfd, hook.timeout).map_err(at_start)? {
@@ -69,13 +82,13 @@ fn run(hook: &HookPlan, stage: Stage, pid: i32) -> Result<(), Failure<'_>> {
 /// The code with which a process ends that could not become the hook.
 const EXEC_FAILED: i32 = 255;
 
-fn execute(hook: &HookPlan, state: &OwnedFd, output: &OwnedFd) -> ! {
+fn execute(hook: &HookPlan, environment: &sys::Pointers, state: &OwnedFd, output: &OwnedFd) -> ! {
     let streams = sys::duplicate_onto(state, 0)
         .and_then(|()| sys::duplicate_onto(output, 1))
         .and_then(|()| sys::duplicate_onto(output, 2))
         .and_then(|()| sys::close_on_exec_from(3));
     if streams.is_ok() {
-        let _ = sys::execve(&hook.path, &hook.arguments, &hook.environment);
+        let _ = sys::execve(&hook.path, &hook.arguments, environment);
     }
     sys::exit_now(EXEC_FAILED)
 }

@@ -173,7 +173,7 @@ fn create_hooks<'p>(plan: &'p Plan, socket: BorrowedFd<'_>) -> Result<(), Failur
     if channel::hear(socket, Word::Hooks, &mut buffer).is_none() {
         orphaned();
     }
-    hook::run_all(&plan.hooks.create_container, Stage::CreateContainer)
+    hook::run_all(&plan.hooks.create_container, Stage::CreateContainer, None)
 }
 
 fn names(plan: &Plan) -> Result<(), Failure<'_>> {
@@ -305,7 +305,7 @@ fn start<'p>(
     filtered: bool,
 ) -> Result<(), Failure<'p>> {
     let process = &plan.process;
-    hook::run_all(&plan.hooks.start_container, Stage::StartContainer)?;
+    hook::run_all(&plan.hooks.start_container, Stage::StartContainer, Some(image.environment))?;
     if let Some(procfs) = image.procfs {
         for (file, label) in &process.labels {
             procfs.write(file, label).at(Step::Label, label)?;

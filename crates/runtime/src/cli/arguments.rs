@@ -18,6 +18,8 @@ use super::resources;
 pub(crate) struct Globals {
     /// Where states are kept.
     pub root: PathBuf,
+    /// Whether that was said, and so has to be there.
+    pub root_given: bool,
     /// The log file.
     pub log: Option<PathBuf>,
     /// Its format.
@@ -200,6 +202,7 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<Invocation, Fault> {
     let mut parser = Parser::from_args(words);
     let mut globals = Globals {
         root: default_root(),
+        root_given: false,
         log: None,
         log_format: LogFormat::Text,
         log_level: Level::Warning,
@@ -226,7 +229,10 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<Invocation, Fault> {
 /// An option that precedes the command.
 fn global(name: &str, parser: &mut Parser, globals: &mut Globals) -> Result<(), Fault> {
     match name {
-        "root" => globals.root = root(&parser.value()?)?,
+        "root" => {
+            globals.root = root(&parser.value()?)?;
+            globals.root_given = true;
+        }
         "log" => {
             globals.log =
                 Some(PathBuf::from(parser.value()?)).filter(|p| !p.as_os_str().is_empty());

@@ -69,6 +69,14 @@ pub(crate) fn state(runtime: &Runtime, id: &ContainerId) -> Result<(), Fault> {
     print_json(&FullState::new(&runtime.summary(id)?))
 }
 
+/// A directory of states that was asked for by name and is not there is a mistake.
+pub(crate) fn check_root(root: &std::path::Path) -> Result<(), Fault> {
+    match std::fs::metadata(root) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Fault::io(format!("list {}", root.display()), &error)),
+    }
+}
+
 /// `list`. A state that cannot be read is told of and left out.
 pub(crate) fn list(
     runtime: &Runtime,

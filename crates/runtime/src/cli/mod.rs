@@ -60,7 +60,12 @@ fn dispatch(globals: &Globals, command: Command, log: &Log) -> Result<ExitCode, 
         Command::Exec(options) => return exec::exec(&runtime, *options, log),
         Command::Start(id) => start::start(&runtime, &id, log)?,
         Command::State(id) => inspect::state(&runtime, &id)?,
-        Command::List { format, quiet } => inspect::list(&runtime, format, quiet, log)?,
+        Command::List { format, quiet } => {
+            if globals.root_given {
+                inspect::check_root(&globals.root)?;
+            }
+            inspect::list(&runtime, format, quiet, log)?;
+        }
         Command::Processes { id, format, options } => {
             inspect::processes(&runtime, &id, format, &options)?;
         }

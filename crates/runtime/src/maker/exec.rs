@@ -211,7 +211,9 @@ fn cgroup_of(
     for sub in below {
         let plain = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::RootDir);
         if !sub.path.components().all(plain) {
-            return Err(invalid("must be a path below the container's cgroup"));
+            return Err(invalid(
+                "bad sub cgroup path: it has to lead below the container's cgroup",
+            ));
         }
         let path = sub.path.strip_prefix("/").unwrap_or(&sub.path);
         let mut found = false;
@@ -227,7 +229,7 @@ fn cgroup_of(
             }
         }
         if !found {
-            return Err(invalid("names a controller that the container has no cgroup of"));
+            return Err(invalid("unknown controller of a sub cgroup"));
         }
     }
     let failed = |source: CgroupSetupError| ExecError::Cgroup { id: id.clone(), source };

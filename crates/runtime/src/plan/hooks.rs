@@ -18,6 +18,9 @@ pub(crate) struct HookPlan {
     pub arguments: Pointers,
     /// Its environment.
     pub environment: Pointers,
+    /// Whether it has none of its own. A startContainer hook then has the process', as it has
+    /// always been with runc.
+    pub inherits: bool,
     /// Seconds until it is killed.
     pub timeout: Option<i64>,
     /// The state for its standard input, without the process id: what goes before and after.
@@ -41,6 +44,7 @@ impl HookPlan {
             path: c_path(&hook.path, "hooks.path")?,
             arguments: Pointers::new(&arguments, 0),
             environment: Pointers::new(&environment, 0),
+            inherits: environment.is_empty(),
             timeout: hook.timeout,
             state: split_state(state),
             _strings: (arguments, environment),

@@ -86,7 +86,7 @@ impl ProcessPlan {
         warnings: &mut Vec<String>,
     ) -> Result<Self, ConfigError> {
         let arguments = strings(&process.args, "process.args")?;
-        let environment = strings(&process.env, "process.env")?;
+        let (environment, needs_home) = environment(&process.env)?;
         let command =
             process.args.first().filter(|command| !command.is_empty()).ok_or_else(|| {
                 ConfigError::invalid("process.args", "the program's name is missing")
@@ -111,7 +111,7 @@ impl ProcessPlan {
             candidates: candidates(command, search_path(&process.env))?,
             arguments: Pointers::new(&arguments, 0),
             environment: Pointers::new(&environment, 2),
-            needs_home: !process.env.iter().any(|variable| variable.starts_with("HOME=")),
+            needs_home,
             needs_listen_pid: context.listens,
             cwd: c_path(&process.cwd, "process.cwd")?,
             uid: user.uid,
@@ -149,6 +149,25 @@ fn check_ids(user: &User) -> Result<(), ConfigError> {
         return invalid("process.user.additionalGids");
     }
     Ok(())
+}
+
+/// The environment with each variable once, as it is given last, and whether HOME is missing from
+/// it; an empty one is none.
+fn environment(variables: &[String]) -> Result<(Vec<CString>, bool), ConfigError> {
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().len();
+    let mut kept = Vec::with_capacity(variables.len());
+    let mut needs_home = true;
+    for (index, variable) in variables.iter().enumerate() {
+        let string = c_string(variable, &format!("process.env[{index}]"))?;
+        let own = variable.get(..name(variable));
+        let later = variables.get(index + 1..).unwrap_or_default();
+        let again = later.iter().any(|later| later.get(..name(later)) == own);
+        if !again && variable != "HOME=" {
+            needs_home &= own != Some("HOME");
+            kept.push(string);
+        }
+    }
+    Ok((kept, needs_home))
 }
 
 fn strings(texts: &[String], field: &str) -> Result<Vec<CString>, ConfigError> {
@@ -444,6 +463,16 @@ mod tests {
 
     fn plan(process: &Process) -> Result<ProcessPlan, ConfigError> {
         ProcessPlan::new(process, ProcessContext::default(), &mut Vec::new())
+    }
+
+    #[test]
+    fn each_variable_is_set_once_as_it_was_given_last() {
+        let own = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let given = own(&["A=1", "B=2", "HOME=/x", "A=3", "HOME=", "AB=4"]);
+        let (kept, needs_home) = environment(&given).unwrap();
+        assert_eq!(kept, [c"B=2", c"A=3", c"AB=4"].map(CString::from));
+        assert!(needs_home);
+        assert!(!environment(&own(&["HOME=/x"])).unwrap().1);
     }
 
     #[test]
