@@ -187,7 +187,7 @@ pub enum CreateError {
         process: i32,
     },
     /// The control group, or one above it, is frozen.
-    #[error("the control group {} is frozen", path.display())]
+    #[error("container's cgroup unexpectedly frozen: {}", path.display())]
     Frozen {
         /// Its directory.
         path: PathBuf,

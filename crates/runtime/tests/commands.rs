@@ -508,3 +508,22 @@ fn processors_are_the_cgroups_and_not_the_callers() {
     let own = own.lines().find(|line| line.starts_with("Cpus_allowed:")).unwrap();
     assert_eq!(allowed().trim(), own);
 }
+
+#[test]
+fn a_created_container_ends_when_it_is_told_to() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.args(&["/bin/sleep", "1000"]).write();
+    bundle.must(&["create", &bundle.id]);
+    // It has no program yet that could ignore it.
+    bundle.must(&["kill", &bundle.id, "TERM"]);
+    eventually("it ends", || bundle.status() == "stopped");
+    let output = bundle.call(&["start", &bundle.id]);
+    assert!(!output.status.success(), "{output:?}");
+    bundle.must(&["delete", &bundle.id]);
+    bundle.must(&["create", &bundle.id]);
+    bundle.must(&["start", &bundle.id]);
+    let blocked = bundle.exec(&["/bin/grep", "SigBlk", "/proc/1/status"]);
+    assert_eq!(text(&blocked.stdout), "SigBlk:\t0000000000000000\n");
+    bundle.must(&["delete", "--force", &bundle.id]);
+    bundle.assert_nothing_left();
+}

@@ -21,6 +21,7 @@ pub(crate) mod step;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -283,7 +284,7 @@ fn finish<'p>(
     match &plan.gate {
         Gate::Maker => start(plan, program, image, filtered),
         Gate::Fifo { fifo, errors } => {
-            let started = wait(fifo).and_then(|()| start(plan, program, image, filtered));
+            let started = wait(fifo, filtered).and_then(|()| start(plan, program, image, filtered));
             if let Err(failure) = started {
                 let mut buffer = [0u8; 1024];
                 let _ = rustix::io::write(errors, channel::encode(&failure, &mut buffer));
@@ -293,7 +294,19 @@ fn finish<'p>(
     }
 }
 
-fn wait(fifo: &OwnedFd) -> Result<(), Failure<'static>> {
+/// What ends a process that waits. As the first of a PID namespace it would never get them.
+const ENDINGS: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+fn wait(fifo: &OwnedFd, filtered: bool) -> Result<(), Failure<'static>> {
+    // A filter that is there already need not allow what this takes.
+    if !filtered && let Ok(signals) = sys::signal_descriptor(&ENDINGS) {
+        let mut polled = [PollFd::new(fifo, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        let ready = rustix::io::retry_on_intr(|| poll(&mut polled, None));
+        if ready.is_ok() && polled[0].revents().is_empty() {
+            sys::exit_now(FAILED);
+        }
+        sys::unblock_signals();
+    }
     let mut byte = [0u8; 1];
     rustix::io::retry_on_intr(|| rustix::io::read(fifo, &mut byte)).at(Step::Wait, b"").map(drop)
 }
