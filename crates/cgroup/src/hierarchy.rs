@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DetectError, FileError};
+use crate::mount_table::MountLine;
 
 /// How control groups are laid out on a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,20 +132,19 @@ fn read(path: &str) -> Result<String, FileError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// `31 23 0:28 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu`
 fn parse_mount(line: &str) -> Option<HierarchyMount> {
-    let (left, right) = line.split_once(" - ")?;
-    let mut right = right.split(' ');
-    let kind = right.next()?;
-    if kind != "cgroup" && kind != "cgroup2" {
-        return None;
-    }
-    let options = right.nth(1)?;
-    let mut left = left.split(' ');
-    let root = unescape(left.nth(3)?);
-    let mount_point = unescape(left.next()?);
-    let kind = if kind == "cgroup2" { HierarchyKind::Unified } else { parse_v1(options)? };
-    Some(HierarchyMount { kind, mount_point, root, own_path: PathBuf::from("/") })
+    let mount = MountLine::parse(line)?;
+    let kind = match mount.kind {
+        "cgroup" => parse_v1(mount.file_system_options)?,
+        "cgroup2" => HierarchyKind::Unified,
+        _ => return None,
+    };
+    Some(HierarchyMount {
+        kind,
+        mount_point: mount.mount_point(),
+        root: mount.root(),
+        own_path: PathBuf::from("/"),
+    })
 }
 
 /// Super block options of version 1 beside its controllers.
@@ -177,31 +177,6 @@ fn parse_v1(options: &str) -> Option<HierarchyKind> {
         _ if controllers.is_empty() => None,
         _ => Some(HierarchyKind::Controllers(controllers)),
     }
-}
-
-/// mountinfo writes space, tab, newline and backslash as three octal digits.
-fn unescape(text: &str) -> PathBuf {
-    if !text.contains('\\') {
-        return PathBuf::from(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(rest.get(..at).unwrap_or_default());
-        let code = rest.get(at + 1..at + 4).and_then(|d| u8::from_str_radix(d, 8).ok());
-        match code {
-            Some(byte) => {
-                out.push(char::from(byte));
-                rest = rest.get(at + 4..).unwrap_or_default();
-            }
-            None => {
-                out.push('\\');
-                rest = rest.get(at + 1..).unwrap_or_default();
-            }
-        }
-    }
-    out.push_str(rest);
-    PathBuf::from(out)
 }
 
 /// Where /proc/self/cgroup says that the process is, seen from the mount point.

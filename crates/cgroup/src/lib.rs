@@ -29,6 +29,7 @@ mod error;
 mod freezer;
 mod hierarchy;
 mod kill;
+pub mod mount_table;
 mod namespace;
 mod oom;
 mod remove;
