@@ -34,6 +34,7 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("hyperfine", "hyperfine", "benchmarks"),
     ("setfattr", "attr", "extended attributes in layers"),
     ("setcap", "libcap2-bin", "file capabilities in layers"),
+    ("criu", "criu", "checkpoints of containers, where it knows the kernel"),
     ("containerd-shim-runc-v2", "containerd", "memory of its shim, in benchmarks"),
 ];
 

@@ -9,6 +9,7 @@
 //! networks, and nothing of those who supervise containers.
 #![deny(unsafe_code)]
 
+pub mod checkpoint;
 mod child;
 pub mod config;
 pub mod error;

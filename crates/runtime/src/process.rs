@@ -47,6 +47,12 @@ pub fn send_signal(pidfd: impl AsFd, signal: i32) {
     let _ = pidfd_send_signal(pidfd, sys::signal(signal));
 }
 
+/// Takes over a descriptor that this process was started with and told the number of; an error if it
+/// is not open. To be called before anything else opens a descriptor.
+pub fn take_descriptor(number: i32) -> io::Result<OwnedFd> {
+    Ok(sys::take_over(number)?)
+}
+
 /// Makes orphaned descendants this process' children.
 pub fn become_subreaper() -> io::Result<()> {
     Ok(sys::become_subreaper()?)

@@ -10,6 +10,7 @@ use berth_cgroup::{Driver, OomWatch, Statistics};
 use berth_spec::runtime::{LinuxResources, Mount, Spec};
 use berth_spec::state::{ContainerState, State};
 
+use crate::checkpoint::{self, CheckpointError, CheckpointOptions, RestoreError, RestoreOptions};
 use crate::error::{
     CgroupOperationError, CreateError, DeleteError, ExecError, KillError, LookupError, StartError,
 };
@@ -79,15 +80,30 @@ impl Runtime {
         &self.root
     }
 
-    /// Creates a container; its process waits for [`Runtime::start`], unless
-    /// [`crate::CreateUntil::Running`] is asked for. A failure leaves nothing behind.
-    pub fn create(&self, options: CreateOptions) -> Result<Created, CreateError> {
+    fn creator(&self) -> Creator<'_> {
         let rootless = match self.rootless {
             Rootless::Auto => berth_cgroup::is_rootless(),
             Rootless::True => true,
             Rootless::False => false,
         };
-        Creator { root: &self.root, driver: self.driver, rootless }.create(options)
+        Creator { root: &self.root, driver: self.driver, rootless }
+    }
+
+    /// Creates a container; its process waits for [`Runtime::start`], unless
+    /// [`crate::CreateUntil::Running`] is asked for. A failure leaves nothing behind.
+    pub fn create(&self, options: CreateOptions) -> Result<Created, CreateError> {
+        self.creator().create(options)
+    }
+
+    /// Keeps a running container in files, by CRIU, and removes it unless it is to go on. A failure
+    /// leaves it as it was. What a person should know is returned as warnings.
+    pub fn checkpoint(&self, options: CheckpointOptions) -> Result<Vec<String>, CheckpointError> {
+        checkpoint::checkpoint(&self.root, options)
+    }
+
+    /// Brings a container back from such files, running. A failure leaves nothing behind.
+    pub fn restore(&self, options: RestoreOptions) -> Result<Created, RestoreError> {
+        checkpoint::restore(&self.creator(), options)
     }
 
     /// Lets a created container execute its program, and runs its poststart hooks.

@@ -87,7 +87,7 @@ fn flags(mount: impl AsFd, wanted: &MountAttributes) -> Result<MountFlags, Errno
 }
 
 /// The path by which a descriptor can be named.
-fn path(descriptor: i32, buffer: &mut [u8; 32]) -> &CStr {
+pub(crate) fn path(descriptor: i32, buffer: &mut [u8; 32]) -> &CStr {
     const PREFIX: &[u8] = b"/proc/self/fd/";
     buffer[..PREFIX.len()].copy_from_slice(PREFIX);
     let mut digits = [0u8; 10];

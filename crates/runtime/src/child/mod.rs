@@ -11,10 +11,10 @@ mod devices;
 mod home;
 mod hook;
 pub(crate) mod identity;
-mod legacy;
+pub(crate) mod legacy;
 pub(crate) mod mount;
 mod namespaces;
-mod resolve;
+pub(crate) mod resolve;
 mod rootfs;
 pub(crate) mod step;
 

@@ -4,10 +4,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use berth_runtime::checkpoint::CheckpointOptions;
 use berth_runtime::{CgroupManager, ContainerId, KillScope, MountChange, Rootless, Signal};
 use lexopt::Arg::{self, Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
+use super::checkpoint::{self, RestoreArguments};
 use super::exec::ExecArguments;
 use super::help;
 use super::log::{Fault, Level};
@@ -164,6 +166,10 @@ pub(crate) enum Command {
         /// The file that says which.
         file: PathBuf,
     },
+    /// Keep a container in files.
+    Checkpoint(Box<CheckpointOptions>),
+    /// Bring one back from them.
+    Restore(Box<RestoreArguments>),
     /// Write a configuration.
     Spec {
         /// Where.
@@ -387,10 +393,12 @@ fn understand(name: &str, parser: &mut Parser) -> Result<Command, Fault> {
             },
             _ => Ok(Command::Help(help::text(None).unwrap_or_default())),
         },
-        "checkpoint" | "restore" => Err(match parser.next()? {
-            Some(Short('h') | Long("help")) => Fault::help(),
-            _ => Fault::usage(format!("{name} is not supported")),
-        }),
+        "checkpoint" => {
+            checkpoint::parse_checkpoint(parser).map(|found| Command::Checkpoint(Box::new(found)))
+        }
+        "restore" => {
+            checkpoint::parse_restore(parser).map(|found| Command::Restore(Box::new(found)))
+        }
         _ => Err(match parser.next() {
             Ok(Some(Short('h') | Long("help"))) => Fault::help(),
             _ => Fault::usage(format!("{name} is not a command")),
@@ -706,7 +714,11 @@ mod tests {
             "--root ../../../../../../.. list",
             "--rootless maybe list",
             "--debug=x list",
-            "checkpoint a",
+            "checkpoint",
+            "checkpoint --empty-ns user a",
+            "checkpoint --page-server nowhere a",
+            "restore --leave-running a",
+            "restore --manage-cgroups-mode some a",
             "run --preserve-fds -1 a",
             "state --all a",
         ] {

@@ -10,7 +10,7 @@ pub(crate) struct Topic {
     purpose: &'static str,
     /// The words after it.
     words: &'static str,
-    /// Its options, a line each; `+` stands for [`SHARED`].
+    /// Its options, a line each; `+` stands for [`SHARED`], `*` for [`CRIU`].
     options: &'static str,
 }
 
@@ -24,6 +24,21 @@ const SHARED: &str = "\
    --no-pivot               change the root without pivot_root, for one on a ramdisk
    --no-new-keyring         keep the caller's session keyring
    --preserve-fds N         pass N more descriptors on, after those of $LISTEN_FDS
+";
+
+/// Options of both `checkpoint` and `restore`.
+const CRIU: &str = "\
+   --image-path DIR         the files (default: checkpoint, in the working directory)
+   --work-path DIR          criu's log and statistics (default: beside the files)
+   --tcp-established        allow open TCP connections
+   --ext-unix-sk            allow sockets that are connected to others outside
+   --shell-job              allow a terminal that is not the container's
+   --file-locks             keep locks on files
+   --lazy-pages             move memory when it is asked for
+   --auto-dedup             keep each page of memory in one of several checkpoints only
+   --manage-cgroups-mode MODE
+                            soft, full, strict or ignore, for cgroups below the container's
+   --empty-ns network       leave the network namespace empty
 ";
 
 const TOPICS: &[Topic] = &[
@@ -152,15 +167,35 @@ const TOPICS: &[Topic] = &[
     Topic { name: "features", purpose: "print what is supported", words: "", options: "" },
     Topic {
         name: "checkpoint",
-        purpose: "save a running container's processes to files",
+        purpose: "save a running container's processes to files, by criu",
         words: "[options] ID",
-        options: "",
+        options: "\
+*   --leave-running          do not end the container
+   --pre-dump               keep memory only, and let the container run on
+   --parent-path DIR        the files of the --pre-dump before, relative to --image-path
+   --page-server ADDRESS:PORT
+                            send memory to a page server, or serve it with --lazy-pages
+   --status-fd FD           gets a zero byte when lazy pages are ready to be asked for
+   --link-remap             give files without a name one, when possible
+   --tcp-skip-in-flight     leave out TCP connections that are not established yet
+   --network-lock METHOD    keep the network quiet by iptables, nftables or skip
+",
     },
     Topic {
         name: "restore",
         purpose: "restore a container from such files",
         words: "[options] ID",
-        options: "",
+        options: "\
+*   -b, --bundle DIR         the bundle (default: the working directory)
+   -d, --detach             do not wait for the container's end
+   --pid-file FILE          where to write the id of the first process
+   --console-socket PATH    a unix socket that the terminal's master is sent over
+   --no-subreaper           leave the container's orphans to the host's init
+   --no-pivot               taken for runc's sake: criu changes the root in its own way
+   --lsm-profile TYPE:NAME  restore under this profile
+   --lsm-mount-context CONTEXT
+                            restore with this mount context
+",
     },
 ];
 
@@ -200,10 +235,9 @@ pub(crate) fn text(command: Option<&str>) -> Option<String> {
         "NAME:\n   {program} {command} - {}\n\nUSAGE:\n   {program} {command} {}\n",
         topic.purpose, topic.words
     );
-    let (shared, own) = match topic.options.strip_prefix('+') {
-        Some(own) => (SHARED, own),
-        None => ("", topic.options),
-    };
+    let shared = |mark: char, shared| Some((shared, topic.options.strip_prefix(mark)?));
+    let (shared, own) =
+        shared('+', SHARED).or_else(|| shared('*', CRIU)).unwrap_or(("", topic.options));
     if !topic.options.is_empty() {
         text.push_str("\nOPTIONS:\n");
         text.push_str(shared);

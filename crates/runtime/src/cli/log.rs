@@ -108,6 +108,8 @@ faults!(
     LookupError,
     CgroupOperationError,
     MountsError,
+    berth_runtime::checkpoint::CheckpointError,
+    berth_runtime::checkpoint::RestoreError,
     berth_runtime::state::StateFileError
 );
 

@@ -2,6 +2,7 @@
 
 mod activation;
 mod arguments;
+mod checkpoint;
 mod default_spec;
 mod events;
 mod exec;
@@ -78,6 +79,8 @@ fn dispatch(globals: &Globals, command: Command, log: &Log) -> Result<ExitCode, 
         Command::Update { id, update } => resources::update(&runtime, &id, &update, log)?,
         Command::Events { id, interval } => events::events(&runtime, &id, interval, log)?,
         Command::Mounts { id, change, file } => mounts::change(&runtime, &id, change, &file)?,
+        Command::Checkpoint(options) => return checkpoint::checkpoint(&runtime, *options, log),
+        Command::Restore(options) => return checkpoint::restore(&runtime, *options, log),
         Command::Spec { path, rootless } => default_spec::write(&path, rootless)?,
         Command::Features => inspect::print_json(&berth_runtime::features())?,
     }

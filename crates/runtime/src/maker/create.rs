@@ -42,25 +42,41 @@ pub(crate) struct Creator<'a> {
 }
 
 /// A container on its way; dropped before it is done, it leaves nothing behind.
-struct Creation {
-    directory: Directory,
-    cgroup: Option<Cgroup>,
+pub(crate) struct Creation {
+    /// Its directory, locked.
+    pub directory: Directory,
+    /// Its cgroup.
+    pub cgroup: Option<Cgroup>,
     resctrl: Option<Groups>,
     devices: Option<Moved>,
-    process: Option<Launched>,
+    /// Its first process.
+    pub process: Option<Launched>,
     /// Hooks to run because others ran before the failure, and what they are told.
     poststop: Option<(Vec<Hook>, State)>,
     done: bool,
 }
 
 impl Creation {
+    /// One that has nothing but its directory.
+    pub(crate) fn new(directory: Directory) -> Self {
+        Self {
+            directory,
+            cgroup: None,
+            resctrl: None,
+            devices: None,
+            process: None,
+            poststop: None,
+            done: false,
+        }
+    }
+
     /// The process, or 0.
-    fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.process.as_ref().map_or(0, |process| process.pid)
     }
 
     /// Leaves the container to itself.
-    fn finish(&mut self) -> Result<OwnedFd, SetupError> {
+    pub(crate) fn finish(&mut self) -> Result<OwnedFd, SetupError> {
         let process = self.process.take();
         let process = process.ok_or_else(|| reports::step_error("keep the pidfd", libc::EBADF))?;
         self.done = true;
@@ -105,14 +121,21 @@ impl Drop for Creation {
 }
 
 /// A bundle that was read and found to be in order.
-struct Bundle {
-    path: PathBuf,
-    text: Vec<u8>,
-    spec: Spec,
+pub(crate) struct Bundle {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// Its configuration's text.
+    pub text: Vec<u8>,
+    /// The same, understood.
+    pub spec: Spec,
 }
 
 impl Bundle {
-    fn read(options: &CreateOptions, root: &Path) -> Result<(Self, NamespacePlan), CreateError> {
+    /// Reads the bundle of a container and checks what can be checked at once.
+    pub(crate) fn read(
+        options: &CreateOptions,
+        root: &Path,
+    ) -> Result<(Self, NamespacePlan), CreateError> {
         let path = fs::canonicalize(&options.bundle).map_err(|source| CreateError::Config {
             bundle: options.bundle.clone(),
             source: ConfigError::Read { path: options.bundle.clone(), source },
@@ -138,12 +161,17 @@ impl Bundle {
         Ok((Self { path, text, spec }, namespaces))
     }
 
-    fn failed(&self, source: ConfigError) -> CreateError {
+    /// What is wrong with it.
+    pub(crate) fn failed(&self, source: ConfigError) -> CreateError {
         CreateError::Config { bundle: self.path.clone(), source }
     }
 
     /// What is kept of the container, as far as it is known before there is a process.
-    fn record(&self, creation: &Creation, namespaces: u64) -> Result<Record, CreateError> {
+    pub(crate) fn record(
+        &self,
+        creation: &Creation,
+        namespaces: u64,
+    ) -> Result<Record, CreateError> {
         let spec = &self.spec;
         let hooks = |pick: fn(&Hooks) -> &Vec<Hook>| {
             spec.hooks.as_ref().map_or_else(Vec::new, |hooks| pick(hooks).clone())
@@ -193,15 +221,7 @@ impl Creator<'_> {
         let directory = Directory::create(self.root, &id)
             .map_err(in_state)?
             .ok_or_else(|| CreateError::Exists(id.clone()))?;
-        let mut creation = Creation {
-            directory,
-            cgroup: None,
-            resctrl: None,
-            devices: None,
-            process: None,
-            poststop: None,
-            done: false,
-        };
+        let mut creation = Creation::new(directory);
         let mut warnings = Vec::new();
         let notify = make_notify(&creation.directory, &options).map_err(in_state)?;
         let hierarchies =
@@ -269,7 +289,7 @@ impl Creator<'_> {
     }
 
     /// Makes the cgroup and limits it. Without privileges there may be none.
-    fn make_cgroup(
+    pub(crate) fn make_cgroup(
         &self,
         id: &ContainerId,
         spec: &Spec,
@@ -579,7 +599,10 @@ impl Prepared<'_> {
 
 /// The directory of the host that is the container's cgroup, in each hierarchy; the runtime's own
 /// where the container has none.
-fn cgroup_sources(creation: &Creation, found: &Hierarchies) -> Vec<(HierarchyKind, PathBuf)> {
+pub(crate) fn cgroup_sources(
+    creation: &Creation,
+    found: &Hierarchies,
+) -> Vec<(HierarchyKind, PathBuf)> {
     match &creation.cgroup {
         Some(cgroup) => {
             cgroup.paths().map(|(kind, path)| (kind.clone(), path.to_owned())).collect()

@@ -3,7 +3,7 @@
 
 mod additions;
 pub(crate) mod create;
-mod dialogue;
+pub(crate) mod dialogue;
 pub(crate) mod exec;
 mod launch;
 mod network;

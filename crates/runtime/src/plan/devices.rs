@@ -56,6 +56,11 @@ const DEFAULT: &[(&str, u32, u32)] = &[
     ("/dev/tty", 5, 0),
 ];
 
+/// Where the devices are that every container has.
+pub(crate) fn default_paths<'a>() -> impl Iterator<Item = &'a Path> {
+    DEFAULT.iter().map(|(path, ..)| Path::new(path))
+}
+
 /// How devices are provided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeviceMode {

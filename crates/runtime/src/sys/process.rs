@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
 
 use rustix::io::Errno;
 
@@ -327,6 +328,17 @@ pub(crate) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
+/// Has `step` run in the process that `command` starts, before the program is executed. It must
+/// make system calls only, on what was prepared before: it takes no lock and allocates nothing.
+pub(crate) fn before_exec(
+    command: &mut std::process::Command,
+    step: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
+) {
+    // SAFETY: the steps of this crate are as demanded, and it has one thread, so that nothing is
+    // locked in the copy of its memory.
+    unsafe { command.pre_exec(step) };
+}
+
 /// Marks every descriptor from `first` on close-on-exec.
 pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: takes no pointer and closes nothing now.
@@ -358,6 +370,20 @@ pub(crate) fn keep_on_exec(descriptor: RawFd) -> Result<(), Errno> {
 pub(crate) fn is_inherited(descriptor: RawFd) -> bool {
     // SAFETY: F_GETFD touches no memory, and on a closed descriptor it fails.
     check(unsafe { libc::fcntl(descriptor, libc::F_GETFD) }.into()) == Ok(0)
+}
+
+/// Takes over a descriptor that this process was started with: another number in its place.
+pub(crate) fn take_over(descriptor: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: F_DUPFD_CLOEXEC touches no memory, and of a closed descriptor it makes none.
+    let copy = check(unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3) }.into())?;
+    // SAFETY: a new descriptor, owned by nobody yet.
+    let copy = unsafe { OwnedFd::from_raw_fd(copy as RawFd) };
+    if descriptor > 2 {
+        // SAFETY: what a process is started with is owned by nobody in it, the three standard
+        // streams aside.
+        unsafe { libc::close(descriptor) };
+    }
+    Ok(copy)
 }
 
 /// Makes a descriptor number out of another and closes the new one's old file.
