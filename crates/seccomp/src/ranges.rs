@@ -94,10 +94,16 @@ impl Ranges {
     }
 
     fn push_calls(&mut self, rules: &Rules, calls: &[Call], width: Width) {
+        let mut rest = calls;
         for calls in calls.chunk_by(|one, other| one.number == other.number) {
             let Some(first) = calls.first() else { continue };
+            rest = rest.get(calls.len()..).unwrap_or_default();
             self.push(first.number, outcome(rules, calls, width));
-            self.push(first.number + 1, Outcome::Answer(rules.default));
+            // What comes after is the default, unless it is spoken of itself.
+            let next = first.number + 1;
+            if rest.first().is_none_or(|call| call.number != next) {
+                self.push(next, Outcome::Answer(rules.default));
+            }
         }
     }
 }
@@ -127,6 +133,10 @@ struct Call {
     attempt: Attempt,
 }
 
+/// The largest place of a call among those of a profile: a document of the size that a runtime
+/// reads cannot name as many.
+const LARGEST_INDEX: u64 = (1 << 30) - 1;
+
 /// All calls of an architecture that rules speak of.
 struct Calls {
     /// In the order of numbers and then of precedence.
@@ -145,18 +155,20 @@ impl Calls {
         }
         // The order of what is equal otherwise is the profile's: numbers that say all of it are
         // sorted much faster than what they stand for.
-        let mut keys: Vec<(u64, u32)> = calls
+        let mut keys: Vec<u64> = calls
             .list
             .iter()
-            .zip(0..)
+            .zip(0..=LARGEST_INDEX)
             .map(|(call, index)| {
                 let class = u64::from(call.conditional) << 1 | u64::from(call.hidden);
-                (u64::from(call.number) << 2 | class, index)
+                u64::from(call.number) << 32 | class << 30 | index
             })
             .collect();
         keys.sort_unstable();
-        calls.list =
-            keys.iter().filter_map(|&(_, index)| calls.list.get(index as usize).copied()).collect();
+        calls.list = keys
+            .iter()
+            .filter_map(|key| calls.list.get((key & LARGEST_INDEX) as usize).copied())
+            .collect();
         calls
     }
 
