@@ -174,12 +174,11 @@ impl Containerd {
             std::thread::sleep(Duration::from_millis(50));
         }
         let archive = write_archive(scratch)?;
-        // Its garbage collector, starting up, may take away what is being imported.
-        let import = || {
-            let mut command = containerd.ctr(&["images", "import", "--index-name"]);
-            output(command.arg(berth_embedded::REFERENCE).arg(&archive))
-        };
-        import().or_else(|_| import()).or_else(|_| import())?;
+        // The archive's index gets a name of its own: under the image's name it would be replaced
+        // by the manifest, and the garbage collector would take it away during the import.
+        let mut import =
+            containerd.ctr(&["images", "import", "--index-name", "berth.local/index:latest"]);
+        output(import.arg(&archive))?;
         Ok(containerd)
     }
 

@@ -33,9 +33,10 @@ impl Containerd {
         daemon.wait_until(|| containerd.ctr(&["version"]).code == 0);
         containerd.daemon = Some(daemon);
         let archive = containerd.place.archive().display().to_string();
-        // Its garbage collector, starting up, may take away what is being imported.
-        let import = ["images", "import", "--index-name", IMAGE, &archive];
-        eventually("the image is imported", || containerd.ctr(&import).code == 0);
+        // The archive's index gets a name of its own: under the image's name it would be replaced
+        // by the manifest, and the garbage collector would take it away during the import.
+        let import = ["images", "import", "--index-name", "berth.local/index:latest", &archive];
+        containerd.ctr(&import).success();
         Ok(containerd)
     }
 
@@ -99,6 +100,8 @@ fn containerd_does_its_everyday_work() {
     assert!(processes.lines().count() >= 2, "{processes}");
     containerd.ctr(&["tasks", "kill", "--signal", "SIGTERM", "two"]).success();
     eventually("it has ended", || containerd.status("two") == "STOPPED");
-    containerd.ctr(&["tasks", "delete", "two"]).failure(9);
+    let deleted = containerd.ctr(&["tasks", "delete", "two"]);
+    assert!(deleted.stderr.contains("exit code 9"), "{}", deleted.stderr);
+    deleted.success();
     containerd.ctr(&["containers", "delete", "two"]).success();
 }

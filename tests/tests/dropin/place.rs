@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use berth_testkit::{Finished, binaries, command::eventually, command::finish_with, peers};
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,6 +15,12 @@ pub const IMAGE: &str = berth_embedded::REFERENCE;
 pub const LOOP: &str = "trap 'echo bye; exit 9' TERM; while true; do sleep 0.1; done";
 /// How long a command of a foreign engine may take on a machine with much to do.
 const LIMIT: Duration = Duration::from_mins(3);
+/// How long what an engine leaves running is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The type of a tmpfs (statfs(2)).
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+/// Tells the places of one test program apart.
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Where one engine keeps everything, and its cgroups' parent.
 pub struct Place {
@@ -31,7 +38,8 @@ impl Place {
             .prefix("berth-dropin-")
             .tempdir_in("/dev/shm")
             .map_err(|error| format!("no scratch directory: {error}"))?;
-        let parent = format!("berth-dropin-{engine}-{}", std::process::id());
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let parent = format!("berth-dropin-{engine}-{}-{number}", std::process::id());
         Ok(Self { directory, parent })
     }
 
@@ -53,25 +61,44 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // An engine's mounts below its directory would keep it from being removed.
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let prefix = self.directory.path().to_string_lossy().into_owned();
-        let below = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-        for mount in below.filter(|path| path.starts_with(&prefix)).collect::<Vec<_>>().iter().rev()
-        {
-            let flags = rustix::mount::UnmountFlags::DETACH;
-            let _ = rustix::mount::unmount(*mount, flags);
-        }
-        for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            remove_empty_directories(&hierarchy.path().join(&self.parent));
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        let cgroups: Vec<PathBuf> =
+            hierarchies.map(|hierarchy| hierarchy.path().join(&self.parent)).collect();
+        // What an engine runs to clean up after a container lives on for a moment, and so do its
+        // cgroups, and its mounts below its directory.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            cgroups.iter().for_each(|cgroup| remove_cgroup(cgroup));
+            unmount_below(self.directory.path());
+            let removed = std::fs::remove_dir_all(self.directory.path());
+            let is_clean = removed.is_ok() && !cgroups.iter().any(|cgroup| cgroup.exists());
+            if is_clean || Instant::now() > deadline {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
 
-fn remove_empty_directories(directory: &Path) {
+fn unmount_below(directory: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points: Vec<&str> = mounts.lines().filter_map(|line| line.split(' ').nth(4)).collect();
+    for point in points.iter().rev().filter(|point| Path::new(point).starts_with(directory)) {
+        let _ = rustix::mount::unmount(*point, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// Removes a cgroup with those below it; or the plain directory that podman makes in its place
+/// where a controller has no hierarchy.
+fn remove_cgroup(directory: &Path) {
+    let Ok(found) = rustix::fs::statfs(directory) else { return };
+    if found.f_type == TMPFS_MAGIC {
+        drop(std::fs::remove_dir_all(directory));
+        return;
+    }
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_empty_directories(&entry.path());
+            remove_cgroup(&entry.path());
         }
     }
     drop(std::fs::remove_dir(directory));
