@@ -19,6 +19,9 @@ pub fn test(mode: Mode) -> anyhow::Result<()> {
     // One `cargo test` for the whole workspace builds each dependency once.
     let mut cargo = cargo_command(["test", "--workspace", "--no-fail-fast", "--quiet"]);
     cargo.args(["--", "--show-output"]).env("BERTH_BIN_DIR", &binaries);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = setup::unpacked_directories().into_iter().chain(std::env::split_paths(&path));
+    cargo.env("PATH", std::env::join_paths(places).context("join PATH")?);
     libtest(&mut cargo, &mut summary)?;
     crate::machines::run(&binaries.join("berth-runtime"), &mut summary)?;
     summary.print();

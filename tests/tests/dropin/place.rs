@@ -68,7 +68,9 @@ impl Drop for Place {
         // cgroups, and its mounts below its directory.
         let deadline = Instant::now() + PATIENCE;
         loop {
-            cgroups.iter().for_each(|cgroup| remove_cgroup(cgroup));
+            for cgroup in &cgroups {
+                remove_cgroup(cgroup);
+            }
             unmount_below(self.directory.path());
             let removed = std::fs::remove_dir_all(self.directory.path());
             let is_clean = removed.is_ok() && !cgroups.iter().any(|cgroup| cgroup.exists());
@@ -110,7 +112,7 @@ fn remove_cgroup(directory: &Path) {
 /// The reason for skipping.
 pub fn runtime() -> Result<String, String> {
     let path = binaries::path("berth-runtime")?;
-    path.into_os_string().into_string().map_err(|path| format!("{path:?} is not UTF-8"))
+    path.into_os_string().into_string().map_err(|path| format!("{} is not UTF-8", path.display()))
 }
 
 /// Runs a foreign command to its end.
