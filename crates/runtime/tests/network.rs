@@ -88,3 +88,13 @@ fn what_cannot_be_moved_is_told() {
     let output = bundle.shell(&["--net"], "berth run $ID").unwrap();
     assert!(text(&output.stderr).contains("needs a network namespace"), "{output:?}");
 }
+
+#[test]
+fn a_user_namespace_is_no_obstacle() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.user_namespace().set("/linux/netDevices", json!({ "berth0": {} }));
+    bundle.args(&["/bin/busybox", "ip", "addr", "show", "dev", "berth0"]);
+    let Some(output) = bundle.shell(&["--net"], &format!("{PAIR} berth run $ID")) else { return };
+    let printed = text(&output.stdout);
+    assert!(printed.contains("10.98.7.6/24") && printed.contains("UP"), "{output:?}");
+}
