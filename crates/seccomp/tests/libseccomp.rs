@@ -200,16 +200,42 @@ fn value() -> impl Strategy<Value = u64> {
     ]
 }
 
+/// Every action, with and without a number of its own.
+fn action() -> impl Strategy<Value = (SeccompAction, Option<u32>)> {
+    (proptest::sample::select(SeccompAction::ALL), proptest::option::of(1..200_u32)).prop_map(
+        |(action, number)| match action {
+            SeccompAction::Errno | SeccompAction::Trace => (action, number),
+            _ => (action, None),
+        },
+    )
+}
+
+/// What happens to all other calls: nobody can be asked about everything.
+fn default_action() -> impl Strategy<Value = (SeccompAction, Option<u32>)> {
+    prop_oneof![
+        2 => Just((SeccompAction::Allow, None)),
+        1 => action().prop_filter("never asks by default", |(action, _)| {
+            *action != SeccompAction::Notify
+        }),
+    ]
+}
+
+/// Some of the flags, which change how a program is installed and nothing in it.
+fn flags() -> impl Strategy<Value = Vec<String>> {
+    let known = ["TSYNC", "LOG", "SPEC_ALLOW"].map(|flag| format!("SECCOMP_FILTER_FLAG_{flag}"));
+    proptest::sample::subsequence(known.to_vec(), 0..=3)
+}
+
 /// At most one rule with conditions for a call, and perhaps one without: which of several goes
 /// first is the library's secret, and some lists of them keep it busy for ever.
 fn rules() -> impl Strategy<Value = Vec<LinuxSyscall>> {
     let operators = proptest::sample::select(SeccompOperator::ALL);
     let condition = (operators, value(), value());
     let conditions = proptest::collection::vec(proptest::option::of(condition), 3);
-    let shape = (proptest::bool::weighted(0.2), conditions);
+    let shape = (proptest::bool::weighted(0.2), conditions, action());
     proptest::collection::vec(shape, CALLS.len()).prop_map(|shapes| {
         let mut rules = Vec::new();
-        for ((name, _, _), (unconditional, conditions)) in CALLS.iter().zip(shapes) {
+        for ((name, _, _), (unconditional, conditions, action)) in CALLS.iter().zip(shapes) {
             let args: Vec<_> = conditions
                 .into_iter()
                 .zip(0..)
@@ -221,8 +247,8 @@ fn rules() -> impl Strategy<Value = Vec<LinuxSyscall>> {
                     condition.op != SeccompOperator::MaskedEqual || condition.value as u32 != 0
                 })
                 .collect();
-            let conditional = rule(name, SeccompAction::Errno, Some(40));
-            rules.push(LinuxSyscall { args, ..conditional });
+            let (action, errno_ret) = action;
+            rules.push(LinuxSyscall { args, ..rule(name, action, errno_ret) });
             if unconditional {
                 rules.push(rule(name, SeccompAction::Errno, Some(70)));
             }
@@ -233,7 +259,7 @@ fn rules() -> impl Strategy<Value = Vec<LinuxSyscall>> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 150,
+        cases: 1000,
         failure_persistence: None,
         // The same profiles each time: the library is not what is tested here.
         rng_seed: proptest::test_runner::RngSeed::Fixed(20),
@@ -245,18 +271,24 @@ proptest! {
         rules in rules(),
         x86 in any::<bool>(),
         x32 in any::<bool>(),
+        (default_action, default_errno_ret) in default_action(),
+        flags in flags(),
         calls in proptest::collection::vec(
-            (0..CALLS.len(), 0..3_usize, proptest::array::uniform6(value())), 200),
+            (0..CALLS.len(), 0..3_usize, proptest::array::uniform6(value())), 24),
     ) {
         let Some(library) = Library::load() else {
             eprintln!("SKIPPED: libseccomp.so.2 is not installed");
             return Ok(());
         };
-        let mut profile = profile(SeccompAction::Allow, rules);
+        let mut profile = profile(default_action, rules);
+        profile.default_errno_ret = default_errno_ret;
         profile.architectures.extend(x86.then(|| "SCMP_ARCH_X86".to_owned()));
         profile.architectures.extend(x32.then(|| "SCMP_ARCH_X32".to_owned()));
         let theirs = library.compile(&profile);
+        let plain = compile_for(&profile, Architecture::X86_64).expect("a small profile");
+        profile.flags = flags;
         let ours = compile_for(&profile, Architecture::X86_64).expect("a small profile");
+        prop_assert_eq!(ours.instructions(), plain.instructions());
         for (call, kind, mut arguments) in calls {
             let (name, x86_64_number, x86_number) = CALLS[call];
             let mut aims = profile.syscalls.iter().filter(|rule| rule.names == [name]);

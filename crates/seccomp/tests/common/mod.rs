@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "each test program uses its own part")]
 
+pub mod naive;
+
 use berth_seccomp::{Architecture, Instruction};
 use berth_spec::runtime::{
     LinuxSeccomp, LinuxSeccompArg, LinuxSyscall, SeccompAction, SeccompOperator,
