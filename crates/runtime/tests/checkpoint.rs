@@ -130,10 +130,15 @@ fn without_criu_the_command_says_so() {
 
 #[test]
 fn engines_find_out_that_it_is_supported() {
-    for command in ["checkpoint", "restore"] {
+    for (command, option) in [("checkpoint", "--leave-running"), ("restore", "--lsm-mount-context")]
+    {
         let output = Command::new(RUNTIME).args([command, "--help"]).output().unwrap();
         assert!(output.status.success());
-        assert!(text(&output.stdout).contains("--lsm-mount-context"));
+        let help = text(&output.stdout);
+        assert!(
+            help.contains(&format!("\n   {option}")) && help.contains("\n   --image-path"),
+            "{help}"
+        );
     }
 }
 

@@ -15,8 +15,7 @@ pub(crate) struct Topic {
 }
 
 /// Options of both `create` and `run`.
-const SHARED: &str = "\
-   -b, --bundle DIR         the bundle (default: the working directory)
+const SHARED: &str = "   -b, --bundle DIR         the bundle (default: the working directory)
    -f, --config FILE        the configuration (default: config.json in the bundle)
    --console-socket PATH    a unix socket that the terminal's master is sent over
    --pidfd-socket PATH      a unix socket that a pidfd of the first process is sent over
@@ -27,8 +26,8 @@ const SHARED: &str = "\
 ";
 
 /// Options of both `checkpoint` and `restore`.
-const CRIU: &str = "\
-   --image-path DIR         the files (default: checkpoint, in the working directory)
+const CRIU: &str =
+    "   --image-path DIR         the files (default: checkpoint, in the working directory)
    --work-path DIR          criu's log and statistics (default: beside the files)
    --tcp-established        allow open TCP connections
    --ext-unix-sk            allow sockets that are connected to others outside
@@ -58,8 +57,7 @@ const TOPICS: &[Topic] = &[
         name: "exec",
         purpose: "execute another process in a container",
         words: "[options] ID COMMAND [ARGUMENT ...] | -p FILE [options] ID",
-        options: "\
-   -p, --process FILE       a file with a `process` object
+        options: "   -p, --process FILE       a file with a `process` object
    -d, --detach             do not wait for the process' end
    -t, --tty                give it a terminal
    -e, --env NAME=VALUE     set a variable of its environment
@@ -82,8 +80,7 @@ const TOPICS: &[Topic] = &[
         name: "kill",
         purpose: "send a signal to a container",
         words: "[options] ID [SIGNAL]",
-        options: "\
-   -a, --all                to every process, not just the first
+        options: "   -a, --all                to every process, not just the first
    -r, --regex              ID is an extended regular expression of ids
 ",
     },
@@ -91,8 +88,7 @@ const TOPICS: &[Topic] = &[
         name: "delete",
         purpose: "delete a container",
         words: "[options] ID",
-        options: "\
-   -f, --force              kill it first, if it lives
+        options: "   -f, --force              kill it first, if it lives
    -r, --regex              ID is an extended regular expression of ids
 ",
     },
@@ -103,8 +99,7 @@ const TOPICS: &[Topic] = &[
         name: "list",
         purpose: "list containers",
         words: "[options]",
-        options: "\
-   -f, --format table|json  how (default: table)
+        options: "   -f, --format table|json  how (default: table)
    -q, --quiet              ids only
 ",
     },
@@ -118,8 +113,7 @@ const TOPICS: &[Topic] = &[
         name: "update",
         purpose: "change a container's limits",
         words: "[options] ID",
-        options: "\
-   -r, --resources FILE|-   a file with a `linux.resources` object; other limits are ignored then
+        options: "   -r, --resources FILE|-   a file with a `linux.resources` object; other limits are ignored then
    --memory BYTES           memory
    --memory-reservation BYTES
                             memory that is left to it when memory is scarce
@@ -143,8 +137,7 @@ const TOPICS: &[Topic] = &[
         name: "events",
         purpose: "print statistics and out-of-memory events, a line each",
         words: "[options] ID",
-        options: "\
-   --interval DURATION      how often statistics are printed (default: 5s)
+        options: "   --interval DURATION      how often statistics are printed (default: 5s)
    --stats                  print statistics once and end
 ",
     },
@@ -158,8 +151,7 @@ const TOPICS: &[Topic] = &[
         name: "spec",
         purpose: "write a config.json",
         words: "[options]",
-        options: "\
-   -b, --bundle DIR         where to (default: the working directory)
+        options: "   -b, --bundle DIR         where to (default: the working directory)
    -f, --file NAME          the file's name (default: config.json)
    --rootless               one for an unprivileged user
 ",
@@ -199,8 +191,8 @@ const TOPICS: &[Topic] = &[
     },
 ];
 
-const GLOBAL: &str = "\
-   --root DIR               where states are kept (default: /run/berth-runtime, or
+const GLOBAL: &str =
+    "   --root DIR               where states are kept (default: /run/berth-runtime, or
                             $XDG_RUNTIME_DIR/berth-runtime without privileges)
    --log FILE               write errors and warnings to FILE, too
    --log-format text|json   its format (default: text)
