@@ -421,7 +421,15 @@ fn what_criu_would_lose_is_refused_by_name() {
         json!({ "destination": "/mnt", "type": "bind", "source": "rootfs/home",
                 "options": ["bind"], "uidMappings": map, "gidMappings": map }),
     );
-    bundle.args(&["/bin/sleep", "1000"]).start_detached();
+    bundle.args(&["/bin/sleep", "1000"]).write();
+    let started = call(&bundle, &["run", "-d", &bundle.id]);
+    if !started.status.success() {
+        // Not every file system of every kernel can have its ids mapped.
+        let said = text(&started.stderr);
+        assert!(said.contains("map ids"), "{said}");
+        eprintln!("SKIPPED: ids of a mount cannot be mapped here: {said}");
+        return;
+    }
     let said = text(&call(&bundle, &["checkpoint", &bundle.id]).stderr);
     assert!(said.contains("uidMappings"), "{said}");
     assert_eq!(bundle.status(), "running");
