@@ -140,6 +140,9 @@ fn engines_find_out_that_it_is_supported() {
             "{help}"
         );
     }
+    // podman's own question.
+    let output = Command::new(RUNTIME).args(["restore", "--lsm-mount-context"]).output().unwrap();
+    assert!(text(&output.stderr).contains("flag needs an argument"), "{output:?}");
 }
 
 #[test]

@@ -442,6 +442,9 @@ fn killing_a_container_without_a_pid_namespace_kills_all_of_it() {
     let output = bundle.call(&["kill", &bundle.id, "KILL"]);
     assert!(text(&output.stderr).contains("container not running"), "{output:?}");
     bundle.must(&["kill", "--all", &bundle.id, "TERM"]);
+    let output = bundle.call(&["kill", &bundle.id, "0"]);
+    assert!(text(&output.stderr).contains("container not running"), "{output:?}");
+    bundle.must(&["kill", "--all", &bundle.id, "0"]);
     bundle.must(&["delete", &bundle.id]);
     bundle.assert_nothing_left();
 }
@@ -514,6 +517,7 @@ fn a_created_container_ends_when_it_is_told_to() {
     let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["/bin/sleep", "1000"]).write();
     bundle.must(&["create", &bundle.id]);
+    bundle.must(&["kill", &bundle.id, "0"]);
     // It has no program yet that could ignore it.
     bundle.must(&["kill", &bundle.id, "TERM"]);
     eventually("it ends", || bundle.status() == "stopped");

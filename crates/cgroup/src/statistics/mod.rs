@@ -107,8 +107,9 @@ pub struct Memory {
     pub kernel_tcp: Usage,
     /// The numbers of memory.stat.
     pub raw: BTreeMap<String, u64>,
-    /// Processes that the kernel killed because memory ran out.
-    #[serde(rename = "oomKill")]
+    /// Processes that the kernel killed because memory ran out. Not in JSON, where those who wait
+    /// for an event of that look for its name.
+    #[serde(skip)]
     pub oom_kill: u64,
     /// Pressure (v2).
     #[serde(skip_serializing_if = "Option::is_none")]

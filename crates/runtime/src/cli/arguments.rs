@@ -127,8 +127,8 @@ pub(crate) enum Command {
     Kill {
         /// Which.
         of: Selection,
-        /// The signal.
-        signal: Signal,
+        /// The signal; `None` asks only whether there is anything to signal.
+        signal: Option<Signal>,
         /// Which processes.
         scope: KillScope,
     },
@@ -192,7 +192,13 @@ pub(crate) struct Invocation {
 
 impl From<lexopt::Error> for Fault {
     fn from(error: lexopt::Error) -> Self {
-        Self::usage(error.to_string())
+        Self::usage(match error {
+            // As Go's command lines say it, which engines look for.
+            lexopt::Error::MissingValue { option: Some(option) } => {
+                format!("flag needs an argument: {option}")
+            }
+            error => error.to_string(),
+        })
     }
 }
 
@@ -550,11 +556,12 @@ fn kill(parser: &mut Parser) -> Result<Command, Fault> {
         }
     }
     let signal = match signal {
-        None => Signal::TERM,
-        Some(word) => word
-            .to_string_lossy()
-            .parse::<Signal>()
-            .map_err(|error| Fault::new(error.to_string()).with_hint(error.hint()))?,
+        None => Some(Signal::TERM),
+        Some(word) if word == "0" => None,
+        Some(word) => {
+            let signal = word.to_string_lossy().parse::<Signal>();
+            Some(signal.map_err(|error| Fault::new(error.to_string()).with_hint(error.hint()))?)
+        }
     };
     Ok(Command::Kill { of: selection(of, regex)?, signal, scope })
 }
@@ -687,7 +694,7 @@ mod tests {
         }
         for words in ["kill c 9", "kill -a c KILL", "kill --all c SIGKILL", "kill c -s KILL"] {
             let Ok(Command::Kill { signal, .. }) = parsed(words) else { panic!("{words}") };
-            assert_eq!(signal, Signal::KILL);
+            assert_eq!(signal, Some(Signal::KILL));
         }
     }
 

@@ -35,11 +35,16 @@ fn each(
 pub(crate) fn kill(
     runtime: &Runtime,
     of: &Selection,
-    signal: Signal,
+    signal: Option<Signal>,
     scope: KillScope,
     log: &Log,
 ) -> Result<ExitCode, Fault> {
-    each(runtime, of, log, |id| match runtime.kill(id, signal, scope) {
+    let send = |id: &ContainerId| match signal {
+        Some(signal) => runtime.kill(id, signal, scope),
+        None if runtime.pidfd(id)?.is_some() => Ok(()),
+        None => Err(KillError::NotRunning(id.clone())),
+    };
+    each(runtime, of, log, |id| match send(id) {
         // As with runc: all of its processes have ended.
         Err(KillError::NotRunning(_)) if scope == KillScope::All => Ok(()),
         result => Ok(result?),
