@@ -128,3 +128,94 @@ fn a_terminal_without_a_socket_is_refused_and_the_other_way_round() {
     assert!(text(&output.stderr).contains("connect to the console socket /nosuch"), "{output:?}");
     bundle.assert_nothing_left();
 }
+
+#[test]
+fn a_newline_stays_one_from_the_first_on() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.set("/process/terminal", json!(true));
+    bundle.args(&["/bin/echo", "first"]).write();
+    for _ in 0..10 {
+        let output = bundle.call(&["run", &bundle.id]);
+        assert_eq!(text(&output.stdout), "first\n", "{output:?}");
+    }
+    bundle.set("/process/terminal", json!(false));
+    bundle.args(&["/bin/sleep", "1000"]).start_detached();
+    let output = bundle.call(&["exec", "-t", &bundle.id, "/bin/echo", "first"]);
+    assert_eq!(text(&output.stdout), "first\n", "{output:?}");
+}
+
+#[test]
+fn much_goes_both_ways_at_once() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.set("/process/terminal", json!(true));
+    // It writes more than any buffer holds before it reads the first line.
+    bundle.script("stty -echo; seq 1 100000; for i in 1 2 3; do read line; echo \"<$line>\"; done");
+    bundle.write();
+    let mut child = bundle
+        .runtime(&["run", &bundle.id])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, b"one\ntwo\nthree\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let printed = text(&output.stdout);
+    assert!(printed.contains("\n100000\n"), "{}", printed.len());
+    assert!(printed.ends_with("<one>\n<two>\n<three>\n"), "{printed:.200}");
+}
+
+#[test]
+fn our_terminal_gives_its_size_and_gets_its_mode_back() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.set("/process/terminal", json!(true));
+    bundle.script(
+        "stty size; trap 'stty size; exit 7' WINCH; echo ready; while :; do sleep 0.05; done",
+    );
+    bundle.write();
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let path = ptsname(&master, Vec::new()).unwrap();
+    let slave =
+        std::fs::File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
+    let size = |rows, columns| {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&slave, size).unwrap();
+    };
+    size(33, 77);
+    let before = tcgetattr(&slave).unwrap();
+    let stream = || Stdio::from(slave.try_clone().unwrap());
+    let mut child = bundle
+        .runtime(&["run", &bundle.id])
+        .stdin(stream())
+        .stdout(stream())
+        .stderr(stream())
+        .spawn()
+        .unwrap();
+    let mut seen = String::new();
+    let mut read = |until: &str| {
+        let mut buffer = [0u8; 256];
+        while !seen.contains(until) {
+            let length = rustix::io::read(&master, &mut buffer).unwrap();
+            seen.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+        }
+        seen.clone()
+    };
+    // What the container's terminal leaves alone ours puts right.
+    assert_eq!(read("ready\r\n"), "33 77\r\nready\r\n");
+    assert!(!tcgetattr(&slave).unwrap().local_modes.contains(LocalModes::ICANON));
+    size(22, 66);
+    let runtime = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    rustix::process::kill_process(runtime, rustix::process::Signal::WINCH).unwrap();
+    read("22 66\r\n");
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+    let after = tcgetattr(&slave).unwrap();
+    assert_eq!(
+        (after.local_modes, after.output_modes, after.input_modes),
+        (before.local_modes, before.output_modes, before.input_modes)
+    );
+    bundle.assert_nothing_left();
+}

@@ -56,7 +56,16 @@ pub(crate) fn connect(
     let size = process.console_size.as_ref().filter(|size| size.height > 0 && size.width > 0);
     let clamp = |value: u64| u16::try_from(value).unwrap_or(u16::MAX);
     let size = size.map(|size| (clamp(size.height), clamp(size.width)));
+    // The caller's own terminal, that the other is to be seen in, has the last word.
+    let size = if keeps_newlines { own_size().or(size) } else { size };
     Ok((Some(TerminalPlan { socket, size, keeps_newlines }), arrival))
+}
+
+/// Rows and columns of the caller's terminal, if it has one.
+fn own_size() -> Option<(u16, u16)> {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let size = streams.into_iter().find_map(|stream| rustix::termios::tcgetwinsize(stream).ok())?;
+    (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
 /// Takes the master that has arrived.
