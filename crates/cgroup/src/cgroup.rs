@@ -1,8 +1,10 @@
 //! One container's control group in every hierarchy: made, joined, recorded.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use berth_spec::runtime::LinuxResources;
@@ -10,7 +12,7 @@ use rustix::fs::OFlags;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::create;
+use crate::create::{self, Made};
 use crate::directory::{Directory, children};
 use crate::error::{
     ApplyError, AttachError, CreateError, FileError, JoinError, OpenError, ProcessesError,
@@ -81,6 +83,8 @@ pub struct Cgroup {
     directories: OnceCell<Vec<Directory>>,
     /// What a systemd scope without a process yet waits with.
     pending: RefCell<Option<Pending>>,
+    /// What of it this value has made.
+    made: RefCell<Made>,
     /// Made by this value and not limited yet, so that nothing of it need be read first.
     pub(crate) fresh: Cell<bool>,
 }
@@ -93,47 +97,104 @@ struct Pending {
 }
 
 impl Cgroup {
-    /// Makes the group.
+    /// Works out where the group will be and makes nothing yet: [`Cgroup::saved`] of it can be
+    /// kept before there is anything that could be left behind.
     ///
     /// `path` is `linux.cgroupsPath`. With [`Driver::Cgroupfs`] an absolute path is below each
     /// hierarchy's mount point, a relative one below the group of this process (v2: beside it,
     /// since a group of v2 cannot have both processes and limited children). With
     /// [`Driver::Systemd`] it is `SLICE:PREFIX:NAME`; since a scope cannot be without a process,
-    /// nothing is made before [`Cgroup::add_process`] is called for the first time, but it is seen
-    /// to that systemd is there and has no such unit. Limits that are applied before wait for it, and [`Cgroup::directory`] is `None` until then.
+    /// nothing is made before [`Cgroup::add_process`] is called for the first time, but
+    /// [`Cgroup::make`] sees to it that systemd is there and has no such unit. Limits that are
+    /// applied before wait for it, and [`Cgroup::directory`] is `None` until then.
+    pub fn plan(
+        hierarchies: &Hierarchies,
+        path: &Path,
+        driver: Driver,
+        owner: Option<Owner>,
+    ) -> Result<Self, CreateError> {
+        let directories = OnceCell::new();
+        let mut unit = None;
+        let mut pending = None;
+        match driver {
+            Driver::Cgroupfs => {
+                // The cell is new.
+                let _ = directories.set(create::plan(hierarchies, path)?);
+            }
+            Driver::Systemd => {
+                unit = Some(Unit::parse(path)?);
+                pending =
+                    Some(Pending { hierarchies: hierarchies.clone(), owner, resources: None });
+            }
+        }
+        Ok(Self {
+            layout: hierarchies.layout(),
+            driver,
+            unit,
+            directories,
+            pending: RefCell::new(pending),
+            made: RefCell::default(),
+            fresh: Cell::new(driver == Driver::Systemd),
+        })
+    }
+
+    /// Makes what [`Cgroup::plan`] planned, on the same hierarchies. A group that is there already
+    /// is taken over if nobody is in it. On failure nothing that was made stays.
+    pub fn make(&self, hierarchies: &Hierarchies, owner: Option<Owner>) -> Result<(), CreateError> {
+        if let Some(unit) = &self.unit {
+            unit.reserve()?;
+        }
+        self.make_some(hierarchies, owner, |_| true).inspect_err(|_| self.unmake())
+    }
+
+    /// The first half of [`Cgroup::make`]: the v2 directory, in which a process may be born before
+    /// the rest is made. After a failure of either half [`Cgroup::unmake`] takes back what was made.
+    pub fn make_unified(
+        &self,
+        hierarchies: &Hierarchies,
+        owner: Option<Owner>,
+    ) -> Result<(), CreateError> {
+        self.make_some(hierarchies, owner, |kind| *kind == HierarchyKind::Unified)
+    }
+
+    /// The second half: all other hierarchies.
+    pub fn make_others(
+        &self,
+        hierarchies: &Hierarchies,
+        owner: Option<Owner>,
+    ) -> Result<(), CreateError> {
+        self.make_some(hierarchies, owner, |kind| *kind != HierarchyKind::Unified)
+    }
+
+    fn make_some(
+        &self,
+        hierarchies: &Hierarchies,
+        owner: Option<Owner>,
+        wanted: impl Fn(&HierarchyKind) -> bool,
+    ) -> Result<(), CreateError> {
+        if self.driver == Driver::Cgroupfs {
+            let mut made = self.made.borrow_mut();
+            create::make(hierarchies, self.directories(), owner, wanted, &mut made)?;
+            self.fresh.set(self.directories().iter().all(|d| made.has(&d.path)));
+        }
+        Ok(())
+    }
+
+    /// Removes the directories that this value has made, as far as nobody is in them.
+    pub fn unmake(&self) {
+        self.made.borrow_mut().undo();
+    }
+
+    /// Plans the group and makes it.
     pub fn create(
         hierarchies: &Hierarchies,
         path: &Path,
         driver: Driver,
         owner: Option<Owner>,
     ) -> Result<Self, CreateError> {
-        let layout = hierarchies.layout();
-        match driver {
-            Driver::Cgroupfs => {
-                let created = create::directories(hierarchies, path, owner)?;
-                Ok(Self {
-                    layout,
-                    driver,
-                    unit: None,
-                    directories: OnceCell::from(created.directories),
-                    pending: RefCell::new(None),
-                    fresh: Cell::new(created.fresh),
-                })
-            }
-            Driver::Systemd => {
-                let unit = Unit::parse(path)?;
-                unit.reserve()?;
-                let hierarchies = hierarchies.clone();
-                Ok(Self {
-                    layout,
-                    driver,
-                    unit: Some(unit),
-                    directories: OnceCell::new(),
-                    pending: RefCell::new(Some(Pending { hierarchies, owner, resources: None })),
-                    fresh: Cell::new(true),
-                })
-            }
-        }
+        let cgroup = Self::plan(hierarchies, path, driver, owner)?;
+        cgroup.make(hierarchies, owner)?;
+        Ok(cgroup)
     }
 
     /// The group that [`Cgroup::saved`] described. Its directories need not exist any more.
@@ -152,6 +213,7 @@ impl Cgroup {
             unit: saved.unit.as_deref().map(Unit::named),
             directories: OnceCell::from(directories),
             pending: RefCell::new(None),
+            made: RefCell::default(),
             fresh: Cell::new(false),
         })
     }
@@ -265,6 +327,15 @@ impl Cgroup {
         Ok(Joiner { files })
     }
 
+    /// What a new process needs to join by itself once the group is made, in a mount namespace in
+    /// which the host's hierarchies are where they are here.
+    pub fn late_joiner(&self) -> LateJoiner {
+        let v1 = self.directories().iter().filter(|d| d.kind != HierarchyKind::Unified);
+        let file = |d: &Directory| CString::new(d.file("tasks").into_os_string().into_vec()).ok();
+        // A path of the host's with a NUL in it cannot be.
+        LateJoiner { files: v1.filter_map(file).collect() }
+    }
+
     /// The v2 directory, for `CLONE_INTO_CGROUP`; `None` without a v2 hierarchy, or before the
     /// first process of a systemd scope.
     pub fn directory(&self) -> Option<BorrowedFd<'_>> {
@@ -338,6 +409,29 @@ fn find(path: &Path, pid: i32) -> Option<PathBuf> {
         return Some(path.to_owned());
     }
     children(path).iter().find_map(|child| find(child, pid))
+}
+
+/// Paths of the files through which a single-threaded process that is in the v2 hierarchy already
+/// puts itself into the others.
+#[derive(Debug)]
+pub struct LateJoiner {
+    files: Vec<CString>,
+}
+
+impl LateJoiner {
+    /// Moves the calling thread, which must be its process's only one. Async-signal-safe: between
+    /// clone and exec this allocates nothing and takes no lock.
+    pub fn join(&self) -> Result<(), JoinError> {
+        let join = |path: &CString| {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
+            rustix::io::retry_on_intr(|| rustix::io::write(&file, b"0")).map(drop)
+        };
+        for (index, path) in self.files.iter().enumerate() {
+            join(path).map_err(|errno| JoinError { index, errno })?;
+        }
+        Ok(())
+    }
 }
 
 /// Open files through which a single-threaded process puts itself into a group.

@@ -16,34 +16,29 @@ use crate::freezer;
 use crate::hierarchy::{Hierarchies, HierarchyKind, HierarchyMount, Layout};
 use crate::systemd::unit::is_systemds;
 
-/// The directory in every hierarchy.
-pub(crate) struct Created {
-    pub(crate) directories: Vec<Directory>,
-    /// Whether none of them was there before.
-    pub(crate) fresh: bool,
+/// The directory in every hierarchy, as it will be.
+pub(crate) fn plan(hierarchies: &Hierarchies, path: &Path) -> Result<Vec<Directory>, CreateError> {
+    check(path)?;
+    let mounts = hierarchies.mounts().iter();
+    let directory = |mount: &HierarchyMount| {
+        Directory::new(mount.kind.clone(), mount.mount_point.join(below(mount, path)))
+    };
+    Ok(mounts.map(directory).collect())
 }
 
-/// Makes the directory in every hierarchy; on failure nothing that was made stays.
-pub(crate) fn directories(
+/// Makes the planned directories of some hierarchies.
+pub(crate) fn make(
     hierarchies: &Hierarchies,
-    path: &Path,
+    directories: &[Directory],
     owner: Option<Owner>,
-) -> Result<Created, CreateError> {
-    check(path)?;
-    let mut made = Made::default();
-    let mut directories = Vec::with_capacity(hierarchies.mounts().len());
-    for mount in hierarchies.mounts() {
-        let below = below(mount, path);
-        match one(hierarchies.layout(), mount, &below, owner, &mut made) {
-            Ok(directory) => directories.push(directory),
-            Err(error) => {
-                made.undo();
-                return Err(error);
-            }
-        }
+    wanted: impl Fn(&HierarchyKind) -> bool,
+    made: &mut Made,
+) -> Result<(), CreateError> {
+    let pairs = hierarchies.mounts().iter().zip(directories);
+    for (mount, directory) in pairs.filter(|(mount, _)| wanted(&mount.kind)) {
+        one(hierarchies.layout(), mount, directory, owner, made)?;
     }
-    let fresh = directories.iter().all(|d| made.0.contains(&d.path));
-    Ok(Created { directories, fresh })
+    Ok(())
 }
 
 /// The directories of a systemd scope, whose control group systemd has named. It makes those of
@@ -81,7 +76,7 @@ fn one_below_unit(
     let directory = Directory::new(mount.kind.clone(), mount.mount_point.join(below));
     if !is_systemds(&mount.kind) || !directory.path.exists() {
         ancestors(&mount.mount_point, below, &mount.kind, made)?;
-        make(&directory.path, made)?;
+        make_one(&directory.path, made)?;
         if mount.kind.has("cpuset") {
             fill_cpuset(&mount.mount_point, &directory)?;
         }
@@ -121,39 +116,47 @@ fn below(mount: &HierarchyMount, path: &Path) -> PathBuf {
 fn one(
     layout: Layout,
     mount: &HierarchyMount,
-    below: &Path,
+    directory: &Directory,
     owner: Option<Owner>,
     made: &mut Made,
-) -> Result<Directory, CreateError> {
-    let path = mount.mount_point.join(below);
-    let directory = Directory::new(mount.kind.clone(), path.clone());
-    match mkdir(&path, Mode::from(0o755)) {
-        Ok(()) => made.0.push(path),
+) -> Result<(), CreateError> {
+    let path = &directory.path;
+    let below = path.strip_prefix(&mount.mount_point).unwrap_or(path);
+    let mut fresh = false;
+    match mkdir(path, Mode::from(0o755)) {
+        Ok(()) => {
+            fresh = true;
+            made.0.push(path.clone());
+        }
         Err(Errno::NOENT) => {
             ancestors(&mount.mount_point, below, &mount.kind, made)?;
-            make(&path, made)?;
+            make_one(path, made)?;
         }
-        Err(Errno::EXIST) => unused(&directory)?,
-        Err(e) => return Err(FileError::Create { path, source: e.into() }.into()),
+        Err(Errno::EXIST) => unused(directory)?,
+        Err(e) => return Err(FileError::Create { path: path.clone(), source: e.into() }.into()),
     }
     // What lies directly below the root has nothing to inherit that would keep a process out.
     if below.components().nth(1).is_some() {
-        usable(&directory)?;
+        usable(directory)?;
     }
     match &mount.kind {
         HierarchyKind::Unified if layout == Layout::V2 => {
             enable_controllers(&mount.mount_point, below)?;
         }
-        kind if kind.has("cpuset") => fill_cpuset(&mount.mount_point, &directory)?,
+        // There is nothing in it yet, which need not be read first.
+        kind if kind.has("cpuset") && fresh => {
+            CPUSET.iter().try_for_each(|file| inherit(&mount.mount_point, directory, file))?;
+        }
+        kind if kind.has("cpuset") => fill_cpuset(&mount.mount_point, directory)?,
         _ => {}
     }
-    if let Some(owner) = owner {
-        delegate(&directory, owner)?;
+    match owner {
+        Some(owner) => Ok(delegate(directory, owner)?),
+        None => Ok(()),
     }
-    Ok(directory)
 }
 
-fn make(path: &Path, made: &mut Made) -> Result<(), FileError> {
+fn make_one(path: &Path, made: &mut Made) -> Result<(), FileError> {
     match mkdir(path, Mode::from(0o755)) {
         Ok(()) => {
             made.0.push(path.to_owned());
@@ -174,7 +177,7 @@ fn ancestors(
     let mut path = mount_point.to_owned();
     for component in below.parent().unwrap_or(Path::new("")).components() {
         path.push(component);
-        make(&path, made)?;
+        make_one(&path, made)?;
         if kind.has("cpuset") && made.0.last() == Some(&path) {
             let directory = Directory::new(kind.clone(), path.clone());
             fill_cpuset(mount_point, &directory)?;
@@ -220,10 +223,13 @@ fn usable(directory: &Directory) -> Result<(), CreateError> {
     Ok(())
 }
 
+/// What a v1 cpuset must have before it takes a process.
+const CPUSET: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+
 /// A v1 cpuset starts without CPUs and nodes and takes no process until it has some: those of its
 /// parent, unless the parent hands them down by itself.
 pub(crate) fn fill_cpuset(mount_point: &Path, directory: &Directory) -> Result<(), FileError> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
+    for file in CPUSET {
         if directory.read(file)?.trim().is_empty() {
             inherit(mount_point, directory, file)?;
         }
@@ -312,12 +318,18 @@ fn delegate(directory: &Directory, owner: Owner) -> Result<(), FileError> {
 }
 
 /// Directories made so far, for taking them back.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Made(Vec<PathBuf>);
 
 impl Made {
-    fn undo(&self) {
-        for path in self.0.iter().rev() {
+    /// Whether a directory is among them.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.0.iter().any(|made| made == path)
+    }
+
+    /// Removes them.
+    pub(crate) fn undo(&mut self) {
+        for path in self.0.drain(..).rev() {
             let _ = std::fs::remove_dir(path);
         }
     }

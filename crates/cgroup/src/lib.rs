@@ -38,7 +38,9 @@ pub mod statistics;
 mod sys;
 mod systemd;
 
-pub use cgroup::{Cgroup, Driver, Joiner, Owner, SavedCgroup, SavedDirectory, UnifiedJoin};
+pub use cgroup::{
+    Cgroup, Driver, Joiner, LateJoiner, Owner, SavedCgroup, SavedDirectory, UnifiedJoin,
+};
 pub use error::{
     ApplyError, AttachError, CreateError, DetectError, ErrorKind, FileError, FreezeError,
     JoinError, KillError, OomError, OpenError, ProcessesError, RemoveError, StatisticsError,

@@ -26,7 +26,7 @@ impl Cgroup {
         if let Some((_, Err(SystemdError::Connect { .. }))) = &stopped {
             self.leave_to_systemd();
         }
-        errors.extend(remove_all(self.directories(), PATIENCE));
+        errors.extend(remove_all(self.directories(), remove_tree));
         match stopped {
             // Without systemd there is no unit either, once the directories are gone.
             Some((_, Err(SystemdError::Connect { .. }))) if errors.is_empty() => {}
@@ -35,11 +35,14 @@ impl Cgroup {
             }
             Some((_, Ok(()))) | None => {}
         }
-        match errors.len() {
-            0 => Ok(()),
-            1 => errors.pop().map_or(Ok(()), Err),
-            _ => Err(RemoveError::Several(errors)),
-        }
+        summary(errors)
+    }
+
+    /// Removes the group's directories as far as nobody uses them: neither a process nor a group
+    /// below. For a group that was planned and perhaps made, perhaps not, so that what is there may
+    /// as well be somebody else's. A systemd scope goes with its last process.
+    pub fn remove_unused(&self) -> Result<(), RemoveError> {
+        summary(remove_all(self.directories(), remove_directory))
     }
 
     /// systemd removes the group of a scope without processes. It would take a scope whose group
@@ -54,18 +57,33 @@ impl Cgroup {
     }
 }
 
-/// Each directory is tried at once; only then are the busy ones waited for.
-fn remove_all(directories: &[Directory], patience: Duration) -> Vec<RemoveError> {
-    let busy: Vec<&Directory> =
-        directories.iter().filter(|d| remove_directory(&d.path).is_err()).collect();
-    let end = Instant::now() + patience;
-    busy.iter().filter_map(|d| remove_patiently(d, end).err()).collect()
+fn summary(mut errors: Vec<RemoveError>) -> Result<(), RemoveError> {
+    match errors.len() {
+        0 => Ok(()),
+        1 => errors.pop().map_or(Ok(()), Err),
+        _ => Err(RemoveError::Several(errors)),
+    }
 }
 
-fn remove_patiently(directory: &Directory, end: Instant) -> Result<(), RemoveError> {
+/// What is done with a directory that is removed.
+type Attempt = fn(&Path) -> io::Result<()>;
+
+/// Each directory is tried at once; only then are the busy ones waited for.
+fn remove_all(directories: &[Directory], attempt: Attempt) -> Vec<RemoveError> {
+    let busy: Vec<&Directory> =
+        directories.iter().filter(|d| remove_directory(&d.path).is_err()).collect();
+    let end = Instant::now() + PATIENCE;
+    busy.iter().filter_map(|d| remove_patiently(d, attempt, end).err()).collect()
+}
+
+fn remove_patiently(
+    directory: &Directory,
+    attempt: Attempt,
+    end: Instant,
+) -> Result<(), RemoveError> {
     let mut pause = Duration::from_micros(100);
     loop {
-        let Err(source) = remove_tree(&directory.path) else { return Ok(()) };
+        let Err(source) = attempt(&directory.path) else { return Ok(()) };
         let busy = source.raw_os_error() == Some(libc::EBUSY);
         if !busy || Instant::now() > end {
             let process = directory.processes().ok().and_then(|p| p.first().copied());

@@ -41,6 +41,8 @@ fn run(stage: &'static str, hook: &Hook, state: &State) -> Result<(), HookError>
         .stdout(output.try_clone().map_err(at_start)?)
         .stderr(output.try_clone().map_err(at_start)?);
     sys::leave_descriptors(&mut command);
+    // A hook of a runtime that was killed would get in the way of those that clean up after it.
+    sys::die_with_parent(&mut command);
     let mut child = command.spawn().map_err(at_start)?;
     let Some(status) = wait(&mut child, hook.timeout).map_err(at_start)? else {
         return Err(HookError::TimedOut {

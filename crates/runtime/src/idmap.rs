@@ -148,7 +148,8 @@ pub(crate) fn user_namespace(
     let failed = |errno: rustix::io::Errno| IdMapError::Namespace(errno.into());
     let (ours, theirs) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
-    let arguments = CloneArguments { flags: libc::CLONE_NEWUSER as u64, cgroup: None };
+    let arguments =
+        CloneArguments { flags: libc::CLONE_NEWUSER as u64, ..CloneArguments::default() };
     match sys::clone3(arguments).map_err(failed)? {
         Cloned::Child => {
             // Lives until its maker has closed the other end, or is gone.

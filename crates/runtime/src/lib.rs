@@ -9,6 +9,7 @@
 //! networks, and nothing of those who supervise containers.
 #![deny(unsafe_code)]
 
+mod birth;
 pub mod checkpoint;
 mod child;
 pub mod config;
@@ -26,6 +27,7 @@ mod plan;
 pub mod process;
 mod procfs;
 pub mod protect;
+mod removal;
 mod resctrl;
 pub mod rootfs;
 mod runtime;

@@ -1,7 +1,5 @@
-//! What happens to a container after it was created: start, kill, delete, pause, and what is known
-//! of it (runtime.md, "Operations").
+//! What happens to a container after it was created: start, kill, pause, and what is known of it (runtime.md, "Operations").
 
-use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
@@ -13,16 +11,14 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::child::channel;
 use crate::error::{
-    CgroupOperationError, CgroupUseError, DeleteError, KillError, LookupError, SetupError,
-    StartError,
+    CgroupOperationError, CgroupUseError, KillError, LookupError, SetupError, StartError,
 };
 use crate::hooks;
 use crate::id::{ContainerId, Signal};
-use crate::maker::reports::{self, Ended};
-use crate::options::{DeleteMode, KillScope};
+use crate::maker::reports;
+use crate::options::KillScope;
 use crate::plan::namespaces::flag;
-use crate::resctrl::Groups;
-use crate::state::{Directory, Record, START_ERROR, StateFileError, start_time};
+use crate::state::{Directory, Locked, Record, START_ERROR, start_time};
 
 /// A container that was found.
 pub(crate) struct Container {
@@ -103,8 +99,7 @@ pub(crate) fn start(root: &Path, id: &ContainerId) -> Result<(), StartError> {
     let (container, record) = Container::recorded(root, id)?;
     let in_setup = |source| StartError::Setup { id: id.clone(), source };
     let in_record = |source| StartError::Lookup(LookupError::Record { id: id.clone(), source });
-    container.directory.lock().map_err(in_record)?;
-    if !container.directory.is_current() {
+    if container.directory.lock().map_err(in_record)? == Locked::Gone {
         return Err(LookupError::NotFound(id.clone()).into());
     }
     let status = container.status();
@@ -160,6 +155,10 @@ pub(crate) fn kill(
     scope: KillScope,
 ) -> Result<(), KillError> {
     let (container, record) = Container::recorded(root, id)?;
+    if record.pid == 0 {
+        // A cgroup that is only planned may be somebody else's.
+        return Err(KillError::NotRunning(id.clone()));
+    }
     if scope == KillScope::All && record.cgroup.is_some() {
         let cgroup =
             open_cgroup(&record).map_err(|source| KillError::Cgroup { id: id.clone(), source })?;
@@ -208,107 +207,6 @@ fn raw(signal: Signal) -> rustix::process::Signal {
     // Numbers from 1 to 64 are all there is.
     rustix::process::Signal::from_named_raw(signal.number())
         .unwrap_or(crate::sys::signal(signal.number()))
-}
-
-/// Removes a container.
-pub(crate) fn delete(
-    root: &Path,
-    id: &ContainerId,
-    mode: DeleteMode,
-) -> Result<Vec<String>, DeleteError> {
-    let directory = match Directory::open(root, id) {
-        Err(LookupError::NotFound(_)) if mode == DeleteMode::Force => return Ok(Vec::new()),
-        directory => directory?,
-    };
-    let in_state = |source: StateFileError| DeleteError::State { id: id.clone(), source };
-    if mode == DeleteMode::Stopped {
-        let status = Container::open(root, id)?.status();
-        if status == ContainerState::Creating {
-            return Err(DeleteError::NotStopped { id: id.clone(), status });
-        }
-    }
-    directory.lock().map_err(in_state)?;
-    if !directory.is_current() {
-        return match mode {
-            DeleteMode::Force => Ok(Vec::new()),
-            DeleteMode::Stopped => Err(LookupError::NotFound(id.clone()).into()),
-        };
-    }
-    let record = match directory.read_record() {
-        // A record that cannot be read names nothing that could be removed.
-        Err(StateFileError::Damaged { .. }) if mode == DeleteMode::Force => None,
-        record => record.map_err(|source| LookupError::Record { id: id.clone(), source })?,
-    };
-    let container = Container { id: id.clone(), directory, record };
-    remove(&container, mode)
-}
-
-fn remove(container: &Container, mode: DeleteMode) -> Result<Vec<String>, DeleteError> {
-    let id = &container.id;
-    let in_state = |source: StateFileError| DeleteError::State { id: id.clone(), source };
-    let Some(record) = &container.record else {
-        container.directory.remove().map_err(in_state)?;
-        return Ok(Vec::new());
-    };
-    // The lock is this process' own, so nobody is creating it.
-    let status = match record.pid {
-        0 => ContainerState::Stopped,
-        _ => container.status(),
-    };
-    let cgroup = open_cgroup(record).ok();
-    match (status, mode) {
-        (ContainerState::Stopped, _) => {}
-        // Like runc, a container that was never started needs no force.
-        (ContainerState::Created, _) | (_, DeleteMode::Force) => {
-            stop(container, record, cgroup.as_ref())?;
-        }
-        (status, DeleteMode::Stopped) => {
-            return Err(DeleteError::NotStopped { id: id.clone(), status });
-        }
-    }
-    if let Some(cgroup) = &cgroup {
-        let own_processes =
-            record.namespaces & flag(berth_spec::runtime::LinuxNamespaceType::Pid) == 0;
-        if own_processes || record.pid == 0 {
-            // Without a PID namespace they outlive the first one.
-            let _ = cgroup.kill_all(rustix::process::Signal::KILL);
-        }
-        cgroup.remove().map_err(|source| DeleteError::Cgroup { id: id.clone(), source })?;
-    }
-    let mut warnings = record.resctrl.as_ref().map(Groups::remove).unwrap_or_default();
-    container.directory.remove().map_err(in_state)?;
-    container.directory.unlock();
-    let state = record.state(id, ContainerState::Stopped);
-    let failures = hooks::run_each("poststop", &record.poststop, &state);
-    warnings.extend(failures.iter().map(|error| crate::error::chain(error)));
-    Ok(warnings)
-}
-
-/// Kills what lives of a container.
-fn stop(
-    container: &Container,
-    record: &Record,
-    cgroup: Option<&Cgroup>,
-) -> Result<(), DeleteError> {
-    let pidfd = Container::pidfd(record);
-    if let Some(pidfd) = &pidfd {
-        match pidfd_send_signal(pidfd, rustix::process::Signal::KILL) {
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(errno) => {
-                let source = io::Error::from(errno);
-                return Err(DeleteError::Kill { id: container.id.clone(), source });
-            }
-        }
-    }
-    if let Some(cgroup) = cgroup {
-        // Thaws what is frozen, too. What survives shows when the first process does not end, or
-        // when the cgroup cannot be removed.
-        let _ = cgroup.kill_all(rustix::process::Signal::KILL);
-    }
-    match pidfd.map(|pidfd| reports::wait_for_end(pidfd.as_fd(), Some(10))) {
-        Some(Ended::NotYet) => Err(DeleteError::StillAlive(container.id.clone())),
-        _ => Ok(()),
-    }
 }
 
 /// Runs an operation on the cgroup of a container that is in one of these states.

@@ -168,7 +168,7 @@ impl Work<'_> {
             }
         }
         let flags = libc::CLONE_PARENT as u64;
-        match sys::clone3(CloneArguments { flags, cgroup: None })? {
+        match sys::clone3(CloneArguments { flags, ..CloneArguments::default() })? {
             Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
             Cloned::Child => {
                 if let Err(failure) = self.work(self.namespaces & !user & !pid) {

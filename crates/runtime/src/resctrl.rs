@@ -62,6 +62,27 @@ pub(crate) fn mounted() -> Result<PathBuf, ConfigError> {
 }
 
 impl Groups {
+    /// What [`Self::create`] will use and make, for a record that is kept before there is anything.
+    pub(crate) fn plan(root: &Path, rdt: &LinuxIntelRdt, id: &str) -> Self {
+        let given = rdt.clos_id.as_deref().filter(|class| !class.is_empty());
+        let class = match given {
+            Some("/") => root.to_owned(),
+            class => root.join(class.unwrap_or(id)),
+        };
+        let mut plan = Self { directories: vec![class.clone()], remove: Vec::new() };
+        if rdt.enable_monitoring {
+            let group = class.join("mon_groups").join(id);
+            plan.remove.push(group.clone());
+            plan.directories.push(group);
+        }
+        if given.is_none() {
+            plan.remove.push(class);
+        }
+        // What is there already is somebody else's.
+        plan.remove.retain(|directory| !directory.exists());
+        plan
+    }
+
     /// Finds or makes the groups of container `id`, below the mounted file system.
     pub(crate) fn create(root: &Path, rdt: &LinuxIntelRdt, id: &str) -> Result<Self, SetupError> {
         let mut groups = Self::default();

@@ -23,6 +23,7 @@ use crate::options::{
     CgroupManager, CreateOptions, Created, DeleteMode, ExecOptions, Executed, KillScope,
     MountChange, Rootless,
 };
+use crate::removal;
 use crate::state::{Directory, StateFileError};
 use crate::update;
 
@@ -151,7 +152,7 @@ impl Runtime {
     /// Removes a container, its cgroup and its state, and runs its poststop hooks. What does not
     /// keep the container from being gone is returned as warnings.
     pub fn delete(&self, id: &ContainerId, mode: DeleteMode) -> Result<Vec<String>, DeleteError> {
-        lifecycle::delete(&self.root, id, mode)
+        removal::delete(&self.root, id, mode)
     }
 
     /// The first process of a container, if it lives: its id and a pidfd.

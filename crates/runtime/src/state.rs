@@ -1,9 +1,12 @@
 //! The record of a container on tmpfs: one directory each, replaced atomically (runtime.md, "State").
 //!
 //! `ROOT/ID/` holds `state.json` (this module's `Record`), `config.json` (the configuration as it
-//! was when the container was created), and until the container is started `exec.fifo` and
-//! `start.error`. Whoever changes a container holds a lock on the directory. This module knows
-//! files and processes' start times; it starts, signals and removes nothing but its own files.
+//! was when the container was created), `process` (see `birth`), and until the container is started
+//! `exec.fifo` and `start.error`. Whoever changes a container holds a lock on the directory. The
+//! record is written before anything that it names is made, and goes last: whoever is killed
+//! meanwhile leaves nothing that nobody knows of. While the hooks of a container's end run its
+//! directory is `ROOT/ID~`, which is no id. This module knows files and processes' start times; it
+//! starts, signals and removes nothing but its own files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -22,6 +25,7 @@ use berth_spec::time::Stamp;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::birth::{BIRTH, Born};
 use crate::error::{ErrorKind, LookupError, kind_of};
 use crate::id::ContainerId;
 use crate::resctrl::Groups;
@@ -94,7 +98,10 @@ impl StateFileError {
     }
 }
 
-fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateFileError {
+pub(crate) fn failed(
+    operation: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> StateFileError {
     let path = path.to_owned();
     move |source| StateFileError::Io { operation, path, source }
 }
@@ -105,10 +112,16 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Sta
 pub(crate) struct Record {
     /// The specification version of the configuration.
     pub oci_version: String,
-    /// The first process; 0 before there is one.
+    /// The first process; 0 before there is one. The file that its birth is noted in has it where
+    /// the record has not.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub pid: i32,
     /// Its start time in clock ticks since boot, by which a reused id is told from it.
+    #[serde(default)]
     pub start_time: u64,
+    /// A process that was born, but not heard of by the container's maker.
+    #[serde(skip)]
+    pub born: Born,
     /// The bundle's absolute path.
     pub bundle: PathBuf,
     /// The root directory's absolute path.
@@ -137,6 +150,11 @@ pub(crate) struct Record {
     /// Hooks for after the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<Hook>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(pid: &i32) -> bool {
+    *pid == 0
 }
 
 impl Record {
@@ -180,9 +198,17 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             made => made.map_err(failed("create", &path))?,
         }
-        let directory = Self::open_path(path)?;
-        directory.lock()?;
-        Ok(Some(directory))
+        let directory = match Self::open_path(path) {
+            // Somebody deleted it, as one that was abandoned.
+            Err(StateFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            directory => directory?,
+        };
+        Ok(match directory.lock()? {
+            Locked::Own => Some(directory),
+            Locked::Gone => None,
+        })
     }
 
     /// Opens the directory of a container.
@@ -212,16 +238,24 @@ impl Directory {
         &self.descriptor
     }
 
-    /// Waits for the lock, but not for ever: who has it may be held up by a hook.
-    pub(crate) fn lock(&self) -> Result<(), StateFileError> {
+    /// Waits for the lock as long as the directory is there, but not for ever: who has it may be
+    /// held up by a hook.
+    pub(crate) fn lock(&self) -> Result<Locked, StateFileError> {
         let end = Instant::now() + PATIENCE;
-        while !self.try_lock() {
+        loop {
+            let locked = self.try_lock();
+            // A lock may have been waited for while its holder deleted the container.
+            if !self.is_current() {
+                return Ok(Locked::Gone);
+            }
+            if locked {
+                return Ok(Locked::Own);
+            }
             if Instant::now() > end {
                 return Err(StateFileError::Busy { path: self.path.clone() });
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        Ok(())
     }
 
     /// Takes the lock if nobody has it.
@@ -235,8 +269,7 @@ impl Directory {
         let _ = rustix::fs::flock(&self.descriptor, FlockOperation::Unlock);
     }
 
-    /// Whether the directory is still the one under its name: a lock may have been waited for
-    /// while its holder deleted the container.
+    /// Whether the directory is still the one under its name.
     pub(crate) fn is_current(&self) -> bool {
         match (rustix::fs::fstat(&self.descriptor), rustix::fs::stat(&self.path)) {
             (Ok(own), Ok(named)) => own.st_ino == named.st_ino && own.st_dev == named.st_dev,
@@ -265,10 +298,10 @@ impl Directory {
         self.file(CONFIG)
     }
 
-    /// Creates a file in it for writing.
+    /// Creates a file in it for writing, and for mapping.
     pub(crate) fn create_file(&self, name: &str) -> Result<File, StateFileError> {
         let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         rustix::fs::openat(&self.descriptor, name, flags, Mode::from_raw_mode(0o600))
             .map(File::from)
             .map_err(|errno| failed("create", &self.file(name))(errno.into()))
@@ -311,9 +344,10 @@ impl Directory {
         }
     }
 
-    /// Whether the container still waits to be started.
+    /// Whether the container still waits to be started. A FIFO that nobody waits at is what a
+    /// `start` has left that was killed.
     pub(crate) fn has_fifo(&self) -> bool {
-        self.has(FIFO)
+        self.open_fifo().is_ok_and(|fifo| fifo.is_some())
     }
 
     fn has(&self, name: &str) -> bool {
@@ -373,14 +407,49 @@ impl Directory {
         };
         let mut text = Vec::with_capacity(4 << 10);
         File::from(file).read_to_end(&mut text).map_err(failed("read", &path))?;
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|source| StateFileError::Damaged { path, source })
+        let mut record: Record = serde_json::from_slice(&text)
+            .map_err(|source| StateFileError::Damaged { path, source })?;
+        if record.pid == 0 {
+            record.born = self.born();
+            if let Born::Confirmed { pid, start_time } = record.born {
+                (record.pid, record.start_time) = (pid, start_time);
+            }
+        }
+        Ok(Some(record))
+    }
+
+    fn born(&self) -> Born {
+        let mut bytes = [0u8; 64];
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let read = rustix::fs::openat(&self.descriptor, BIRTH, flags, Mode::empty())
+            .and_then(|file| rustix::io::read(&file, &mut bytes));
+        // Without the file there was no birth.
+        Born::parse(bytes.get(..read.unwrap_or(0)).unwrap_or_default())
+    }
+
+    /// Takes the container's name from the directory, so that the container is gone; what is left
+    /// is found by [`Self::open_retired`]. `None` where that cannot be done.
+    pub(crate) fn retire(&self, root: &Path, id: &ContainerId) -> Option<Self> {
+        let path = retired_path(root, id);
+        let descriptor = self.descriptor.try_clone().ok()?;
+        fs::rename(&self.path, &path).ok()?;
+        Some(Self { path, descriptor })
+    }
+
+    /// A container's directory without a name, locked; `None` when there is none (any more).
+    pub(crate) fn open_retired(
+        root: &Path,
+        id: &ContainerId,
+    ) -> Result<Option<Self>, StateFileError> {
+        let Ok(directory) = Self::open_path(retired_path(root, id)) else { return Ok(None) };
+        let locked = directory.lock()?;
+        Ok((locked == Locked::Own).then_some(directory))
     }
 
     /// Removes the directory with all that is in it.
     pub(crate) fn remove(&self) -> Result<(), StateFileError> {
-        for name in [PENDING, FIFO, START_ERROR, CONFIG, RECORD] {
+        // The record goes last, so that no part is left that nobody knows of.
+        for name in [PENDING, FIFO, START_ERROR, CONFIG, BIRTH, RECORD] {
             let _ = rustix::fs::unlinkat(&self.descriptor, name, rustix::fs::AtFlags::empty());
         }
         match fs::remove_dir(&self.path) {
@@ -391,6 +460,19 @@ impl Directory {
             removed => removed.map_err(failed("remove", &self.path)),
         }
     }
+}
+
+fn retired_path(root: &Path, id: &ContainerId) -> PathBuf {
+    root.join(format!("{id}~"))
+}
+
+/// What became of waiting for a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Locked {
+    /// This process has it.
+    Own,
+    /// The directory is gone.
+    Gone,
 }
 
 /// The ids of the containers under a root directory, in order.
@@ -459,6 +541,7 @@ mod tests {
         assert!(directory.is_pending() && !directory.has_fifo());
         directory.publish_fifo().unwrap();
         assert!(!directory.is_pending() && directory.has_fifo() && directory.is_current());
+        assert_eq!(directory.lock().unwrap(), Locked::Own);
         assert_eq!(ids(root.path()).unwrap(), std::slice::from_ref(&id));
         let other = Directory::open(root.path(), &id).unwrap();
         assert!(!other.try_lock());

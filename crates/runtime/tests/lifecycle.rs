@@ -99,16 +99,20 @@ fn state_and_list_say_what_is_known() {
 fn a_reused_process_id_is_not_mistaken_for_the_container() {
     let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["/bin/sleep", "1000"]).start_detached();
-    let path = bundle.state_root().join(&bundle.id).join("state.json");
-    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let path = bundle.state_root().join(&bundle.id).join("process");
     let pid = bundle.pid();
+    // The note of the birth begins with the process' id.
+    let write = |pid: i32| {
+        let mut note = fs::read(&path).unwrap();
+        assert_eq!(note.len(), 24);
+        note[..4].copy_from_slice(&pid.to_ne_bytes());
+        fs::write(&path, note).unwrap();
+    };
     // As if that process were gone and the id this test's own now.
-    record["pid"] = json!(std::process::id());
-    fs::write(&path, record.to_string()).unwrap();
+    write(std::process::id() as i32);
     assert_eq!(bundle.status(), "stopped");
     assert!(!bundle.call(&["kill", &bundle.id, "KILL"]).status.success());
-    record["pid"] = json!(pid);
-    fs::write(&path, record.to_string()).unwrap();
+    write(pid);
     assert_eq!(bundle.status(), "running");
 }
 
@@ -403,4 +407,28 @@ fn exec_runs_on_the_processors_that_it_is_given() {
     assert_eq!(with(json!({ "initial": "0" })), "Cpus_allowed_list:\t0\n");
     assert_eq!(with(json!({ "final": "0" })), "Cpus_allowed_list:\t0\n");
     assert_eq!(with(json!({ "initial": "0", "final": "" })), "Cpus_allowed_list:\t0\n");
+}
+
+#[test]
+fn a_cgroup_of_somebody_elses_is_refused_and_left_alone() {
+    let (Some(mut bundle), Some(mut other)) = (Bundle::new(), Bundle::new()) else { return };
+    bundle.args(&["/bin/sleep", "1000"]).start_detached();
+    let cgroups = bundle.cgroups();
+    other.set("/linux/cgroupsPath", json!(format!("/{}", bundle.id))).write();
+    for command in ["create", "run"] {
+        let output = other.call(&[command, &other.id]);
+        assert!(!output.status.success(), "{output:?}");
+        assert!(text(&output.stderr).contains(&bundle.id), "{output:?}");
+        other.assert_nothing_left();
+    }
+    assert_eq!(bundle.status(), "running");
+    assert_eq!(bundle.cgroups(), cgroups);
+}
+
+#[test]
+fn a_limit_that_fails_takes_the_process_down() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.set("/linux/resources/cpu", json!({ "cpus": "100000" }));
+    let message = bundle.refusal();
+    assert!(message.contains("cpuset.cpus"), "{message}");
 }

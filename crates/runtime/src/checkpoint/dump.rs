@@ -21,9 +21,10 @@ use super::wire::{Message, Value};
 use super::worker::{Criu, Worker};
 use super::{mounts, namespaces};
 use crate::error::LookupError;
-use crate::lifecycle::{self, Container, open_cgroup};
+use crate::lifecycle::{Container, open_cgroup};
 use crate::maker::reports::{self, Ended};
 use crate::options::DeleteMode;
+use crate::removal;
 use crate::state::Record;
 
 /// The file beside the images that says where descriptors 0, 1 and 2 led to.
@@ -65,7 +66,7 @@ pub(crate) fn checkpoint(
     {
         return Err(CheckpointError::Delete(crate::error::DeleteError::StillAlive(id)));
     }
-    Ok(lifecycle::delete(root, &id, DeleteMode::Force)?)
+    Ok(removal::delete(root, &id, DeleteMode::Force)?)
 }
 
 fn dump(

@@ -71,12 +71,18 @@ pub(crate) fn restore(
     let directory = Directory::create(creator.root, &id)
         .map_err(in_state)?
         .ok_or_else(|| CreateError::Exists(id.clone()))?;
-    let mut creation = Creation::new(directory);
+    let mut creation = Creation::new(creator.root, &id, directory);
     let mut warnings = Vec::new();
-    let hierarchies =
-        creator.make_cgroup(&id, &bundle.spec, &namespaces, &mut creation, &mut warnings)?;
+    let planned = creator.plan_cgroup(&bundle.spec, &namespaces, &mut creation)?;
+    let (hierarchies, owner) = planned.unzip();
     let mut record = bundle.record(&creation, namespaces.all())?;
     creation.directory.write_record(&record).map_err(in_state)?;
+    if let Some(hierarchies) = &hierarchies {
+        let none = Linux::default();
+        let linux = bundle.spec.linux.as_ref().unwrap_or(&none);
+        let place = (hierarchies, owner.flatten());
+        creator.make_cgroup(linux, place, &mut creation, &mut warnings)?;
+    }
     creation.directory.write_config(&bundle.text).map_err(in_state)?;
 
     let restoration = Restoration {
@@ -212,7 +218,7 @@ impl Restoration<'_> {
     fn name_mounts(
         &self,
         message: &mut Message,
-        creation: &Creation,
+        creation: &Creation<'_>,
         hierarchies: Option<&Hierarchies>,
     ) -> Result<(), RestoreError> {
         let mut named = mounts::sources(self.spec, self.bundle)?;
@@ -248,7 +254,7 @@ impl Restoration<'_> {
         &self,
         worker: Worker,
         console: Terminal,
-        creation: &mut Creation,
+        creation: &mut Creation<'_>,
     ) -> Result<Option<OwnedFd>, RestoreError> {
         let mut terminal = None;
         loop {
@@ -323,7 +329,7 @@ fn prepare_root(tree: &OwnedFd, target: &CString, places: &[Place]) -> rustix::i
 }
 
 /// Puts CRIU, and with it all that it makes, into the container's cgroup.
-fn join_cgroup(creation: &Creation, pid: u32) -> Result<(), berth_cgroup::AttachError> {
+fn join_cgroup(creation: &Creation<'_>, pid: u32) -> Result<(), berth_cgroup::AttachError> {
     match (&creation.cgroup, Pid::from_raw(pid as i32)) {
         (Some(cgroup), Some(pid)) => cgroup.add_process(pid),
         _ => Ok(()),
@@ -331,7 +337,7 @@ fn join_cgroup(creation: &Creation, pid: u32) -> Result<(), berth_cgroup::Attach
 }
 
 /// Tells where the container's cgroups are now, whatever they were called at the checkpoint.
-fn cgroup_roots(message: &mut Message, pid: u32, creation: &Creation) -> Result<(), CriuError> {
+fn cgroup_roots(message: &mut Message, pid: u32, creation: &Creation<'_>) -> Result<(), CriuError> {
     if creation.cgroup.is_none() {
         return Ok(());
     }

@@ -61,7 +61,7 @@ fn run<'p>(
     let at_start = |errno| Failure::new(start, path, errno);
     let state = state_file(hook, pid).map_err(at_start)?;
     let output = memory_file(c"berth-hook-output").map_err(at_start)?;
-    let pidfd = match sys::clone3(CloneArguments { flags: 0, cgroup: None }).map_err(at_start)? {
+    let pidfd = match sys::clone3(CloneArguments::default()).map_err(at_start)? {
         Cloned::Child => execute(hook, environment, &state, &output),
         Cloned::Parent { pidfd, .. } => pidfd,
     };

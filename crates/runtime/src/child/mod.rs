@@ -89,7 +89,11 @@ fn set_up<'p>(
     // The payload of a word begins after its number.
     let cgroups = buffer.get(1..1 + told).unwrap_or_default();
     namespaces::join(&plan.namespaces)?;
-    namespaces::make(&plan.namespaces)?;
+    namespaces::make_first(&plan.namespaces)?;
+    let mut joining = Joining { plan, socket, joined: false };
+    if plan.cgroup.late.is_none() || !matches!(plan.root, RootPlan::Make(_)) {
+        joining.join()?;
+    }
     sys::new_session().at(Step::Session, b"")?;
     if let Some(name) = &plan.keyring {
         match sys::join_session_keyring(name) {
@@ -101,7 +105,7 @@ fn set_up<'p>(
     let mut procfs = None;
     let slave = match &plan.root {
         RootPlan::Make(root_plan) => {
-            let root = rootfs::assemble(root_plan, cgroups)?;
+            let root = rootfs::assemble(root_plan, cgroups, || joining.join())?;
             create_hooks(plan, socket)?;
             let slave = terminal(plan, root.as_fd())?;
             if let Some(slave) = &slave {
@@ -162,6 +166,31 @@ fn listen_pid(buffer: &mut [u8; 32]) -> &CStr {
         *slot = *byte;
     }
     CStr::from_bytes_until_nul(buffer).unwrap_or(c"LISTEN_PID=1")
+}
+
+/// Getting into the cgroup, and what follows from that.
+struct Joining<'p, 's> {
+    plan: &'p Plan,
+    socket: BorrowedFd<'s>,
+    joined: bool,
+}
+
+impl<'p> Joining<'p, '_> {
+    /// Waits for the cgroup, if it is still to be joined, and makes the namespaces that are rooted
+    /// in it. Only the first call does something.
+    fn join(&mut self) -> Result<(), Failure<'p>> {
+        if std::mem::replace(&mut self.joined, true) {
+            return Ok(());
+        }
+        if let Some(joiner) = &self.plan.cgroup.late {
+            let mut buffer = [0u8; channel::LIMIT];
+            if channel::hear(self.socket, Word::Cgroup, &mut buffer).is_none() {
+                orphaned();
+            }
+            joiner.join().map_err(|error| Failure::new(Step::Cgroup, b"", error.errno))?;
+        }
+        namespaces::make(&self.plan.namespaces)
+    }
 }
 
 /// Lets the hooks of the runtime's side run, and runs those of the container's side.

@@ -51,6 +51,14 @@ pub(crate) fn join(plan: &NamespacePlan) -> Result<(), Failure<'_>> {
     Ok(())
 }
 
+/// Makes the namespaces that the clone has left to the process.
+pub(crate) fn make_first(plan: &NamespacePlan) -> Result<(), Failure<'_>> {
+    match plan.first {
+        0 => Ok(()),
+        flags => sys::unshare(flags).at(Step::MakeNamespaces, b""),
+    }
+}
+
 /// Makes the namespaces that could not be made by the clone.
 pub(crate) fn make(plan: &NamespacePlan) -> Result<(), Failure<'_>> {
     if plan.unshare == 0 {

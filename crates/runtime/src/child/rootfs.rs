@@ -23,15 +23,22 @@ use crate::sys::Reach;
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Attaches the root, mounts what is to be mounted in it, and makes the devices. The descriptor
-/// is the root's.
+/// is the root's. `join` is called before the first step that the process has to be in its cgroup
+/// for, and perhaps again.
 pub(crate) fn assemble<'p>(
     plan: &'p RootfsPlan,
     cgroups: CgroupPaths<'_>,
+    mut join: impl FnMut() -> Result<(), Failure<'p>>,
 ) -> Result<OwnedFd, Failure<'p>> {
     let root = attach_root(plan)?;
     for step in &plan.mounts {
+        if step.needs_cgroup() {
+            join()?;
+        }
         mount::make(step, root.as_fd(), cgroups)?;
     }
+    // Which devices may be made is the cgroup's business, too.
+    join()?;
     devices::provide(plan, root.as_fd())?;
     Ok(root)
 }

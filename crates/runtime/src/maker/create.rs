@@ -5,21 +5,25 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-use berth_cgroup::{AttachError, Cgroup, Driver, Hierarchies, HierarchyKind, UnifiedJoin};
-use berth_spec::runtime::{Hook, Hooks, Linux, Process, Spec};
+use berth_cgroup::{
+    AttachError, Cgroup, Driver, Hierarchies, HierarchyKind, Layout, Owner, UnifiedJoin,
+};
+use berth_spec::runtime::{Hook, Hooks, Linux, LinuxNamespaceType, Process, Spec};
 use berth_spec::state::{ContainerState, State};
 
 use super::dialogue::{self, Dialogue};
 use super::network::{self, Moved};
 use super::ownership::owner;
 use super::terminal;
-use super::{Launched, additions, launch, reports};
+use super::{Birthplace, Launched, additions, launch, reports};
+use crate::birth::{Birth, Born};
 use crate::child::channel;
 use crate::config::{self, ConfigError};
 use crate::error::{CgroupSetupError, CreateError, ErrorKind, SetupError};
 use crate::hooks;
 use crate::id::ContainerId;
 use crate::options::{CreateOptions, CreateUntil, Created, InitParent, Keyring, Notify, OwnBinary};
+use crate::plan::namespaces::flag;
 use crate::plan::process::{Affinity, ProcessContext, search_path};
 use crate::plan::rootfs::{RootContext, root_path};
 use crate::plan::{
@@ -27,6 +31,7 @@ use crate::plan::{
     sysctl, validate,
 };
 use crate::protect;
+use crate::removal;
 use crate::resctrl::{self, Groups};
 use crate::state::{Directory, Record, START_ERROR, StateFileError, now, start_time};
 use crate::sys;
@@ -42,30 +47,37 @@ pub(crate) struct Creator<'a> {
 }
 
 /// A container on its way; dropped before it is done, it leaves nothing behind.
-pub(crate) struct Creation {
+pub(crate) struct Creation<'a> {
+    root: &'a Path,
+    id: ContainerId,
     /// Its directory, locked.
     pub directory: Directory,
     /// Its cgroup.
     pub cgroup: Option<Cgroup>,
+    /// Whether the cgroup is the container's: one that is only planned may be somebody else's.
+    owns_cgroup: bool,
     resctrl: Option<Groups>,
     devices: Option<Moved>,
     /// Its first process.
     pub process: Option<Launched>,
-    /// Hooks to run because others ran before the failure, and what they are told.
-    poststop: Option<(Vec<Hook>, State)>,
+    /// What to bury the container with when hooks ran before the failure, so that others have to.
+    after_hooks: Option<Record>,
     done: bool,
 }
 
-impl Creation {
+impl<'a> Creation<'a> {
     /// One that has nothing but its directory.
-    pub(crate) fn new(directory: Directory) -> Self {
+    pub(crate) fn new(root: &'a Path, id: &ContainerId, directory: Directory) -> Self {
         Self {
+            root,
+            id: id.clone(),
             directory,
             cgroup: None,
+            owns_cgroup: false,
             resctrl: None,
             devices: None,
             process: None,
-            poststop: None,
+            after_hooks: None,
             done: false,
         }
     }
@@ -96,23 +108,29 @@ impl Creation {
         // the record goes last.
         let mut clean = true;
         if let Some(cgroup) = &self.cgroup {
-            let _ = cgroup.kill_all(rustix::process::Signal::KILL);
-            clean = cgroup.remove().is_ok();
+            if self.owns_cgroup {
+                let _ = cgroup.kill_all(rustix::process::Signal::KILL);
+                clean = cgroup.remove().is_ok();
+            } else {
+                cgroup.unmake();
+            }
         }
         if let Some(groups) = &self.resctrl {
             clean &= groups.remove().is_empty();
         }
         if clean {
-            let _ = self.directory.remove();
-        }
-        if let Some((hooks, state)) = self.poststop.take() {
-            let _ = hooks::run_each("poststop", &hooks, &state);
+            let _ = match &self.after_hooks {
+                Some(record) => {
+                    removal::bury(self.root, &self.id, &self.directory, record).map(drop)
+                }
+                None => self.directory.remove(),
+            };
         }
         self.directory.unlock();
     }
 }
 
-impl Drop for Creation {
+impl Drop for Creation<'_> {
     fn drop(&mut self) {
         if !self.done {
             self.undo();
@@ -169,7 +187,7 @@ impl Bundle {
     /// What is kept of the container, as far as it is known before there is a process.
     pub(crate) fn record(
         &self,
-        creation: &Creation,
+        creation: &Creation<'_>,
         namespaces: u64,
     ) -> Result<Record, CreateError> {
         let spec = &self.spec;
@@ -185,6 +203,7 @@ impl Bundle {
             created: now(),
             owner: rustix::process::getuid().as_raw(),
             annotations: spec.annotations.clone(),
+            born: Born::No,
             cgroup: creation.cgroup.as_ref().map(Cgroup::saved),
             resources: None,
             resctrl: creation.resctrl.clone(),
@@ -197,13 +216,14 @@ impl Bundle {
 
 impl Creator<'_> {
     /// Creates a container.
+    // tidy: long function: the order of a creation, told once from its first step to its last
     pub(crate) fn create(&self, options: CreateOptions) -> Result<Created, CreateError> {
         if options.own_binary == OwnBinary::Check
             && let Ok(Some(path)) = protect::writable_executable()
         {
             return Err(CreateError::OwnBinary { path });
         }
-        let (bundle, namespaces) = Bundle::read(&options, self.root)?;
+        let (bundle, mut namespaces) = Bundle::read(&options, self.root)?;
         let id = options.id.clone();
         let in_setup = |source| CreateError::Setup { id: id.clone(), source };
         let preserved = options.listen.count.saturating_add(options.preserve_fds);
@@ -221,31 +241,49 @@ impl Creator<'_> {
         let directory = Directory::create(self.root, &id)
             .map_err(in_state)?
             .ok_or_else(|| CreateError::Exists(id.clone()))?;
-        let mut creation = Creation::new(directory);
+        let mut creation = Creation::new(self.root, &id, directory);
         let mut warnings = Vec::new();
         let notify = make_notify(&creation.directory, &options).map_err(in_state)?;
-        let hierarchies =
-            self.make_cgroup(&id, &bundle.spec, &namespaces, &mut creation, &mut warnings)?;
-        if let Some(rdt) = &linux.intel_rdt {
-            let root = resctrl::mounted().map_err(|source| bundle.failed(source))?;
-            creation.resctrl = Some(Groups::create(&root, rdt, id.as_str()).map_err(in_setup)?);
-        }
+        let planned = self.plan_cgroup(&bundle.spec, &namespaces, &mut creation)?;
+        let (hierarchies, owner) = planned.unzip();
+        let resource_groups = plan_resource_groups(&bundle, &mut creation)?;
+        // Before anything is made, so that whatever happens somebody knows what there may be.
         let mut record = bundle.record(&creation, namespaces.all())?;
         creation.directory.write_record(&record).map_err(in_state)?;
-        creation.directory.write_config(&bundle.text).map_err(in_state)?;
+        let order = self.order(hierarchies.as_ref(), &namespaces, linux);
+        if let (Some(rdt), Some(root)) = (&linux.intel_rdt, resource_groups) {
+            creation.resctrl = Some(Groups::create(&root, rdt, id.as_str()).map_err(in_setup)?);
+        }
+        match (&hierarchies, order) {
+            (None, _) => {}
+            (Some(hierarchies), Order::CgroupFirst) => {
+                let owner = owner.flatten();
+                self.make_cgroup(linux, (hierarchies, owner), &mut creation, &mut warnings)?;
+            }
+            (Some(hierarchies), Order::Together) => {
+                namespaces.leave_to_process();
+                make_unified(hierarchies, &creation)?;
+            }
+        }
 
         let prepared = Prepared {
             bundle: &bundle,
             linux,
             process,
             hierarchies: hierarchies.as_ref(),
+            order,
             state: record.state(&id, ContainerState::Creating),
         };
         let Planned { mut plan, until, parent, pid_file, arrival } =
             prepared.plan(options, namespaces, &creation, &mut warnings)?;
         let listener = dialogue::connect_listener(linux).map_err(in_setup)?;
-        let ours = start_process(&mut plan, parent, &mut creation).map_err(in_setup)?;
+        let birth = Birth::expect(&creation.directory).map_err(in_state)?;
+        let ours = start_process(&mut plan, parent, &birth, &mut creation).map_err(in_setup)?;
         let pid = creation.pid();
+        creation.directory.write_config(&bundle.text).map_err(in_state)?;
+        if let (Order::Together, Some(hierarchies)) = (order, &hierarchies) {
+            make_others(linux, hierarchies, &mut creation)?;
+        }
         Self::accompany(&ours, pid, linux, process, &plan, &mut creation).map_err(|error| {
             match error {
                 Accompany::Setup(source) => in_setup(source),
@@ -255,8 +293,14 @@ impl Creator<'_> {
         })?;
         record.pid = pid;
         record.start_time = start_time(pid).unwrap_or_default();
-        record.cgroup = creation.cgroup.as_ref().map(Cgroup::saved);
-        creation.directory.write_record(&record).map_err(in_state)?;
+        if self.driver == Some(Driver::Systemd)
+            || creation.cgroup.is_none() != record.cgroup.is_none()
+        {
+            // Only now it is known where systemd put it, or that there is none.
+            record.cgroup = creation.cgroup.as_ref().map(Cgroup::saved);
+            creation.directory.write_record(&record).map_err(in_state)?;
+        }
+        birth.confirm(record.start_time);
 
         let dialogue = Dialogue {
             socket: &ours,
@@ -267,8 +311,7 @@ impl Creator<'_> {
             seccomp: linux.seccomp.as_ref(),
             hooks_ran: false,
         };
-        let poststop = (record.poststop.clone(), record.state(&id, ContainerState::Stopped));
-        converse(dialogue, &plan, until, process, poststop, &mut creation).map_err(in_setup)?;
+        converse(dialogue, &plan, until, process, &record, &mut creation).map_err(in_setup)?;
         // The new process' end of its terminal's socket is open here, too.
         drop(plan);
         let terminal = terminal::receive(arrival).map_err(in_setup)?;
@@ -288,17 +331,16 @@ impl Creator<'_> {
         Ok(Created { pid, pidfd, terminal, notify, warnings })
     }
 
-    /// Makes the cgroup and limits it. Without privileges there may be none.
-    pub(crate) fn make_cgroup(
+    /// Works out what cgroup there will be. Without hierarchies and limits there is none.
+    pub(crate) fn plan_cgroup(
         &self,
-        id: &ContainerId,
         spec: &Spec,
         namespaces: &NamespacePlan,
-        creation: &mut Creation,
-        warnings: &mut Vec<String>,
-    ) -> Result<Option<Hierarchies>, CreateError> {
+        creation: &mut Creation<'_>,
+    ) -> Result<Option<(Hierarchies, Option<Owner>)>, CreateError> {
         let none = Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&none);
+        let id = creation.id.clone();
         let failed = |source: CgroupSetupError| CreateError::Cgroup { id: id.clone(), source };
         let hierarchies = match Hierarchies::detect() {
             Ok(hierarchies) => hierarchies,
@@ -308,33 +350,63 @@ impl Creator<'_> {
             Err(error) => return Err(failed(error.into())),
         };
         let Some(driver) = self.driver else {
-            return Ok(Some(hierarchies));
+            return Ok(Some((hierarchies, None)));
         };
-        let default = default_cgroup(id, driver);
+        let default = default_cgroup(&id, driver);
         let path = linux.cgroups_path.as_deref().filter(|path| !path.as_os_str().is_empty());
         let owner = owner(spec, namespaces, &hierarchies);
-        let made = Cgroup::create(&hierarchies, path.unwrap_or(&default), driver, owner)
-            .map_err(CgroupSetupError::from);
-        match made {
-            Ok(cgroup) => {
-                let cgroup = creation.cgroup.insert(cgroup);
-                if let Some(resources) = &linux.resources {
-                    cgroup.apply(resources).map_err(|error| failed(error.into()))?;
-                }
-            }
+        let cgroup = Cgroup::plan(&hierarchies, path.unwrap_or(&default), driver, owner)
+            .map_err(|error| failed(error.into()))?;
+        creation.cgroup = Some(cgroup);
+        Ok(Some((hierarchies, owner)))
+    }
+
+    /// Whether the process may begin before its cgroup is whole. On v1 that takes about as long as
+    /// all that the process does meanwhile. It finds the hierarchies by their paths, and must be
+    /// allowed to join them.
+    fn order(
+        &self,
+        hierarchies: Option<&Hierarchies>,
+        namespaces: &NamespacePlan,
+        linux: &Linux,
+    ) -> Order {
+        let mount = flag(LinuxNamespaceType::Mount);
+        let together = self.driver == Some(Driver::Cgroupfs)
+            && hierarchies.is_some_and(|found| found.layout() != Layout::V2)
+            && rustix::process::geteuid().is_root()
+            && !namespaces.in_user_namespace()
+            && namespaces.clone & mount != 0
+            // They are moved by the maker, into a namespace that must be there.
+            && linux.net_devices.is_empty();
+        if together { Order::Together } else { Order::CgroupFirst }
+    }
+
+    /// Makes the cgroup that was planned and limits it. Without privileges there may be none.
+    pub(crate) fn make_cgroup(
+        &self,
+        linux: &Linux,
+        (hierarchies, owner): (&Hierarchies, Option<Owner>),
+        creation: &mut Creation<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), CreateError> {
+        let Some(cgroup) = &creation.cgroup else { return Ok(()) };
+        let path = linux.cgroups_path.as_deref().filter(|path| !path.as_os_str().is_empty());
+        match cgroup.make(hierarchies, owner).map_err(CgroupSetupError::from) {
+            Ok(()) => limit(linux, creation),
             Err(error)
                 if error.kind() == ErrorKind::Permission
                     && self.rootless
                     && path.is_none()
                     && !limits_anything(linux) =>
             {
+                creation.cgroup = None;
                 warnings.push(
                     "the container has no cgroup of its own: this user may not make one".to_owned(),
                 );
+                Ok(())
             }
-            Err(error) => return Err(failed(error)),
+            Err(error) => Err(in_cgroup(&creation.id, error)),
         }
-        Ok(Some(hierarchies))
     }
 
     /// What the maker does for the new process while that sets itself up.
@@ -344,7 +416,7 @@ impl Creator<'_> {
         linux: &Linux,
         process: &Process,
         plan: &Plan,
-        creation: &mut Creation,
+        creation: &mut Creation<'_>,
     ) -> Result<(), Accompany> {
         if let Some(score) = process.oom_score_adj {
             dialogue::set_oom_score(pid, score).map_err(Accompany::Setup)?;
@@ -374,6 +446,9 @@ impl Creator<'_> {
         if let Some(groups) = &creation.resctrl {
             groups.add(pid).map_err(Accompany::Setup)?;
         }
+        if plan.cgroup.late.is_some() {
+            dialogue::say(socket, channel::Word::Cgroup, b"").map_err(Accompany::Setup)?;
+        }
         let moved = &mut creation.devices;
         network::move_devices(&linux.net_devices, &plan.namespaces, pid, moved)
             .map_err(Accompany::Setup)
@@ -392,6 +467,58 @@ fn make_notify(
     match options.until {
         CreateUntil::Created => Ok(None),
         CreateUntil::Running => directory.bind_notify(),
+    }
+}
+
+/// What is done first: the cgroup, or both it and the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    CgroupFirst,
+    Together,
+}
+
+fn in_cgroup(id: &ContainerId, error: impl Into<CgroupSetupError>) -> CreateError {
+    CreateError::Cgroup { id: id.clone(), source: error.into() }
+}
+
+/// Works out the resource groups; gives where their file system is mounted.
+fn plan_resource_groups(
+    bundle: &Bundle,
+    creation: &mut Creation<'_>,
+) -> Result<Option<PathBuf>, CreateError> {
+    let Some(rdt) = bundle.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref()) else {
+        return Ok(None);
+    };
+    let root = resctrl::mounted().map_err(|source| bundle.failed(source))?;
+    creation.resctrl = Some(Groups::plan(&root, rdt, creation.id.as_str()));
+    Ok(Some(root))
+}
+
+/// Makes what of the cgroup the process is born in.
+fn make_unified(hierarchies: &Hierarchies, creation: &Creation<'_>) -> Result<(), CreateError> {
+    let made = creation.cgroup.as_ref().map(|cgroup| cgroup.make_unified(hierarchies, None));
+    made.unwrap_or(Ok(())).map_err(|error| in_cgroup(&creation.id, error))
+}
+
+/// Makes the rest of it and limits it, while the process sets itself up.
+fn make_others(
+    linux: &Linux,
+    hierarchies: &Hierarchies,
+    creation: &mut Creation<'_>,
+) -> Result<(), CreateError> {
+    let made = creation.cgroup.as_ref().map(|cgroup| cgroup.make_others(hierarchies, None));
+    made.unwrap_or(Ok(())).map_err(|error| in_cgroup(&creation.id, error))?;
+    limit(linux, creation)
+}
+
+/// Limits the cgroup, which is the container's from here on.
+fn limit(linux: &Linux, creation: &mut Creation<'_>) -> Result<(), CreateError> {
+    creation.owns_cgroup = true;
+    match (&creation.cgroup, &linux.resources) {
+        (Some(cgroup), Some(resources)) => {
+            cgroup.apply(resources).map_err(|error| in_cgroup(&creation.id, error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -423,7 +550,7 @@ fn limits_anything(linux: &Linux) -> bool {
 }
 
 /// A death during the set-up is explained by the cgroup, if that was the reason.
-fn died(error: SetupError, creation: &Creation) -> SetupError {
+fn died(error: SetupError, creation: &Creation<'_>) -> SetupError {
     let SetupError::Died { how, .. } = error else { return error };
     let how = match &creation.process {
         Some(process) if how.is_empty() => {
@@ -439,16 +566,18 @@ fn died(error: SetupError, creation: &Creation) -> SetupError {
 fn start_process(
     plan: &mut Plan,
     parent: InitParent,
-    creation: &mut Creation,
+    birth: &Birth,
+    creation: &mut Creation<'_>,
 ) -> Result<OwnedFd, SetupError> {
     let (ours, theirs) = channel::pair().map_err(reports::at("make a socket pair"))?;
     plan.close = vec![ours.as_raw_fd(), creation.directory.descriptor().as_raw_fd()];
-    let into = creation.cgroup.as_ref().and_then(Cgroup::directory);
-    let action = match &into {
+    let cgroup = creation.cgroup.as_ref().and_then(Cgroup::directory);
+    let action = match &cgroup {
         Some(_) => "clone the container's process into its cgroup",
         None => "clone the container's process",
     };
-    let process = launch(plan, &theirs, parent, into).map_err(reports::at(action))?;
+    let place = Birthplace { cgroup, note: Some(birth.note()) };
+    let process = launch(plan, &theirs, parent, place).map_err(reports::at(action))?;
     creation.process = Some(process);
     Ok(ours)
 }
@@ -459,14 +588,14 @@ fn converse(
     plan: &Plan,
     until: CreateUntil,
     process: &Process,
-    poststop: (Vec<Hook>, State),
-    creation: &mut Creation,
+    record: &Record,
+    creation: &mut Creation<'_>,
 ) -> Result<(), SetupError> {
     let waits_for_hooks = plan.hooks.runtime || !plan.hooks.create_container.is_empty();
     let command = process.args.first().map_or("", String::as_str);
     let outcome = dialogue.run(waits_for_hooks, until, command, search_path(&process.env));
     if dialogue.hooks_ran {
-        creation.poststop = Some(poststop);
+        creation.after_hooks = Some(record.clone());
     }
     outcome.map_err(|error| died(error, creation))
 }
@@ -477,6 +606,7 @@ struct Prepared<'a> {
     linux: &'a Linux,
     process: &'a Process,
     hierarchies: Option<&'a Hierarchies>,
+    order: Order,
     state: State,
 }
 
@@ -494,7 +624,7 @@ impl Prepared<'_> {
         &self,
         options: CreateOptions,
         namespaces: NamespacePlan,
-        creation: &Creation,
+        creation: &Creation<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<Planned, CreateError> {
         let id = options.id;
@@ -545,17 +675,7 @@ impl Prepared<'_> {
             Keyring::New => std::ffi::CString::new(format!("_ses.{id}")).ok(),
             Keyring::Inherit => None,
         };
-        let cgroup = match &creation.cgroup {
-            None => CgroupPlan::default(),
-            Some(cgroup) => match cgroup.joiner(UnifiedJoin::ByClone) {
-                Ok(joiner) => CgroupPlan { joiner: Some(joiner), wait: false },
-                // A systemd scope begins with its first process.
-                Err(AttachError::Pending { .. }) => CgroupPlan { joiner: None, wait: true },
-                Err(error) => {
-                    return Err(CreateError::Cgroup { id: id.clone(), source: error.into() });
-                }
-            },
-        };
+        let cgroup = self.cgroup_plan(creation)?;
         let gate = match options.until {
             CreateUntil::Running => Gate::Maker,
             CreateUntil::Created => Gate::Fifo {
@@ -585,6 +705,22 @@ impl Prepared<'_> {
         Ok(Planned { plan, until, parent, pid_file, arrival })
     }
 
+    fn cgroup_plan(&self, creation: &Creation<'_>) -> Result<CgroupPlan, CreateError> {
+        let mut plan = CgroupPlan::default();
+        let Some(cgroup) = &creation.cgroup else { return Ok(plan) };
+        if self.order == Order::Together {
+            plan.late = Some(cgroup.late_joiner());
+            return Ok(plan);
+        }
+        match cgroup.joiner(UnifiedJoin::ByClone) {
+            Ok(joiner) => plan.joiner = Some(joiner),
+            // A systemd scope begins with its first process.
+            Err(AttachError::Pending { .. }) => plan.wait = true,
+            Err(error) => return Err(in_cgroup(&creation.id, error)),
+        }
+        Ok(plan)
+    }
+
     fn child_hooks(&self) -> Result<ChildHooks, ConfigError> {
         let none = Hooks::default();
         let hooks = self.bundle.spec.hooks.as_ref().unwrap_or(&none);
@@ -600,7 +736,7 @@ impl Prepared<'_> {
 /// The directory of the host that is the container's cgroup, in each hierarchy; the runtime's own
 /// where the container has none.
 pub(crate) fn cgroup_sources(
-    creation: &Creation,
+    creation: &Creation<'_>,
     found: &Hierarchies,
 ) -> Vec<(HierarchyKind, PathBuf)> {
     match &creation.cgroup {

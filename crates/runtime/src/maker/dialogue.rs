@@ -3,14 +3,14 @@
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use berth_cgroup::{Cgroup, HierarchyKind};
 use berth_spec::runtime::{Hooks, Linux, LinuxSeccomp};
 use berth_spec::state::State;
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -219,18 +219,41 @@ pub(crate) fn check_preserved(count: u32) -> Result<(), SetupError> {
     }
 }
 
-/// Writes a pid file so that a reader finds it whole or not at all.
+/// Writes a pid file so that a reader finds it whole or not at all, and so that nothing but it is
+/// left behind whenever this process is killed.
 pub(crate) fn write_pid_file(path: &Path, pid: i32) -> io::Result<()> {
+    let text = pid.to_string();
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o666);
+    let Ok(file) = rustix::fs::open(directory.unwrap_or(Path::new(".")), flags, mode) else {
+        return write_beside(path, text.as_bytes());
+    };
+    let mut file = fs::File::from(file);
+    file.write_all(text.as_bytes())?;
+    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = || linkat(CWD, &*source, CWD, path, AtFlags::SYMLINK_FOLLOW);
+    match link() {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => {
+            fs::remove_file(path)?;
+            Ok(link()?)
+        }
+        Err(_) => write_beside(path, text.as_bytes()),
+    }
+}
+
+/// The same by another name first, for file systems without nameless files.
+fn write_beside(path: &Path, text: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let write = || -> io::Result<()> {
-        // Whoever has put something of this name there is not written to.
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = fs::File::create_new(&temporary)?;
-        file.write_all(pid.to_string().as_bytes())?;
+    // Whoever has put something of this name there is not written to.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let write = || {
+        fs::File::create_new(&temporary)?.write_all(text)?;
         fs::rename(&temporary, path)
     };
     write().inspect_err(|_| {

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::dialogue::{self, Dialogue};
-use super::{Launched, additions, launch, reports, terminal};
+use super::{Birthplace, Launched, additions, launch, reports, terminal};
 use crate::child::channel;
 use crate::config::{self, ConfigError};
 use crate::error::{CgroupSetupError, ExecError, LookupError, SetupError};
@@ -94,7 +94,7 @@ pub(crate) fn exec(root: &Path, options: ExecOptions) -> Result<Executed, ExecEr
         close: vec![ours.as_raw_fd(), container.directory.descriptor().as_raw_fd()],
         root: root_plan(&record).map_err(in_setup)?,
         namespaces,
-        cgroup: CgroupPlan { joiner, wait: false },
+        cgroup: CgroupPlan { joiner, ..CgroupPlan::default() },
         keyring: std::ffi::CString::new(format!("_ses.{id}")).ok(),
         hostname: None,
         domainname: None,
@@ -310,13 +310,14 @@ fn launch_into(
     cgroup: Option<&Cgroup>,
     record: &Record,
 ) -> Result<Launched, Errno> {
-    let into = cgroup.and_then(Cgroup::directory);
-    match launch(plan, socket, parent, into) {
-        Err(Errno::BUSY | Errno::OPNOTSUPP | Errno::NOENT) if into.is_some() => {
+    let place = Birthplace { cgroup: cgroup.and_then(Cgroup::directory), note: None };
+    match launch(plan, socket, parent, place) {
+        Err(Errno::BUSY | Errno::OPNOTSUPP | Errno::NOENT) if place.cgroup.is_some() => {
             let init = Pid::from_raw(record.pid).ok_or(Errno::SRCH)?;
             let directory = cgroup.and_then(|cgroup| cgroup.directory_with(init));
             let directory = directory.ok_or(Errno::BUSY)?;
-            launch(plan, socket, parent, Some(directory.as_fd()))
+            let place = Birthplace { cgroup: Some(directory.as_fd()), note: None };
+            launch(plan, socket, parent, place)
         }
         result => result,
     }

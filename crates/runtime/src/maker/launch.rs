@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::child;
 use crate::options::InitParent;
 use crate::plan::Plan;
-use crate::sys::{self, CloneArguments, Cloned, Intermediate};
+use crate::sys::{self, CloneArguments, Cloned, Intermediate, SharedNote};
 
 /// A process on its way.
 #[derive(Debug)]
@@ -19,29 +19,44 @@ pub(crate) struct Launched {
     pub pidfd: OwnedFd,
 }
 
+/// Where a process is born, and where that is noted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Birthplace<'a> {
+    /// A v2 cgroup directory.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// What the kernel notes its id in.
+    pub note: Option<&'a SharedNote>,
+}
+
+impl<'a> Birthplace<'a> {
+    fn with(self, flags: u64) -> CloneArguments<'a> {
+        CloneArguments { flags, cgroup: self.cgroup, note: self.note }
+    }
+}
+
 /// Clones the process that carries `plan` out; it talks over `socket`.
 pub(crate) fn launch(
     plan: &mut Plan,
     socket: &OwnedFd,
     parent: InitParent,
-    cgroup: Option<BorrowedFd<'_>>,
+    place: Birthplace<'_>,
 ) -> Result<Launched, Errno> {
     let flags = plan.namespaces.clone;
     if plan.namespaces.join_user.is_some() {
-        return by_helper(plan, socket, cgroup);
+        return by_helper(plan, socket, place);
     }
     let flags = match parent {
         InitParent::Caller => flags,
         InitParent::CallersParent => flags | libc::CLONE_PARENT as u64,
     };
     let Some(join) = &plan.namespaces.join_pid else {
-        return clone(plan, socket, CloneArguments { flags, cgroup });
+        return clone(plan, socket, place.with(flags));
     };
     // Only children are born into the other PID namespace, and only this one.
     let own =
         rustix::fs::open("/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     sys::setns(&join.file, join.flags)?;
-    let launched = clone(plan, socket, CloneArguments { flags, cgroup });
+    let launched = clone(plan, socket, place.with(flags));
     sys::setns(&own, libc::CLONE_NEWPID as u64)?;
     launched
 }
@@ -62,7 +77,7 @@ fn clone(
 struct Helper<'a> {
     plan: &'a mut Plan,
     socket: &'a OwnedFd,
-    cgroup: Option<BorrowedFd<'a>>,
+    place: Birthplace<'a>,
     result: Result<Launched, Errno>,
 }
 
@@ -73,7 +88,7 @@ impl Helper<'_> {
             sys::setns(&join.file, join.flags)?;
         }
         let flags = namespaces.clone | libc::CLONE_PARENT as u64;
-        clone(self.plan, self.socket, CloneArguments { flags, cgroup: self.cgroup })
+        clone(self.plan, self.socket, self.place.with(flags))
     }
 }
 
@@ -84,13 +99,9 @@ impl Intermediate for Helper<'_> {
     }
 }
 
-fn by_helper(
-    plan: &mut Plan,
-    socket: &OwnedFd,
-    cgroup: Option<BorrowedFd<'_>>,
-) -> Result<Launched, Errno> {
+fn by_helper(plan: &mut Plan, socket: &OwnedFd, place: Birthplace<'_>) -> Result<Launched, Errno> {
     let dumpable = sys::dumpable();
-    let mut helper = Helper { plan, socket, cgroup, result: Err(Errno::CHILD) };
+    let mut helper = Helper { plan, socket, place, result: Err(Errno::CHILD) };
     let ran = sys::run_intermediate(&mut helper);
     let result = helper.result;
     if dumpable {

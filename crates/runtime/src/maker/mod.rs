@@ -11,4 +11,4 @@ mod ownership;
 pub(crate) mod reports;
 mod terminal;
 
-pub(crate) use launch::{Launched, launch};
+pub(crate) use launch::{Birthplace, Launched, launch};

@@ -20,7 +20,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use berth_cgroup::Joiner;
+use berth_cgroup::{Joiner, LateJoiner};
 
 use crate::config::ConfigError;
 pub(crate) use devices::{DevicePlan, Node};
@@ -65,6 +65,10 @@ pub(crate) struct Plan {
 pub(crate) struct CgroupPlan {
     /// Files through which it joins by itself.
     pub joiner: Option<Joiner>,
+    /// Paths through which it joins by itself as soon as its maker says that the cgroup is there
+    /// and limited. Until then it does what takes no more memory than its configuration says and
+    /// runs nobody's code.
+    pub late: Option<LateJoiner>,
     /// Whether its maker moves it and says so.
     pub wait: bool,
 }

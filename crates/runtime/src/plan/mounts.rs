@@ -2,7 +2,7 @@
 //! Systems").
 
 use std::cell::OnceCell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -138,6 +138,9 @@ pub(crate) struct CgroupEntry {
     pub kind: HierarchyKind,
 }
 
+/// File systems that have nothing in them that somebody else has written.
+const EMPTY: [&CStr; 5] = [c"proc", c"sysfs", c"tmpfs", c"devpts", c"mqueue"];
+
 /// What mounts depend on.
 pub(crate) struct MountContext<'a> {
     /// The bundle, which relative sources are relative to.
@@ -156,6 +159,18 @@ pub(crate) struct MountContext<'a> {
 }
 
 impl MountPlan {
+    /// Whether the process must be in its cgroup before it makes the mount: to find it there, or
+    /// because the content of a file system may take any amount of memory.
+    pub(crate) fn needs_cgroup(&self) -> bool {
+        match &self.kind {
+            MountKind::Bind { .. } => false,
+            MountKind::Cgroup(_) | MountKind::Remount { .. } => true,
+            MountKind::FileSystem { name, copy_up, .. } => {
+                *copy_up || !EMPTY.contains(&name.as_c_str())
+            }
+        }
+    }
+
     /// Prepares one mount.
     pub(crate) fn new(
         mount: &Mount,

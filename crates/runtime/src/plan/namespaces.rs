@@ -47,6 +47,8 @@ pub(crate) struct Join {
 pub(crate) struct NamespacePlan {
     /// Made by the clone itself.
     pub clone: u64,
+    /// Made by the new process at once, while its maker has something else to do.
+    pub first: u64,
     /// Made by the new process afterwards: what depends on its cgroup, and the time namespace.
     pub unshare: u64,
     /// A user namespace to join before the clone.
@@ -67,17 +69,24 @@ impl NamespacePlan {
     /// Every namespace that the process does not share with its maker.
     pub(crate) fn all(&self) -> u64 {
         let joined = self.join.iter().chain(&self.join_user).chain(&self.join_pid);
-        self.clone | self.unshare | joined.fold(0, |flags, join| flags | join.flags)
+        self.clone | self.first | self.unshare | joined.fold(0, |flags, join| flags | join.flags)
     }
 
     /// Whether the process gets a mount namespace of its own.
     pub(crate) fn has_new(&self, kind: LinuxNamespaceType) -> bool {
-        (self.clone | self.unshare) & flag(kind) != 0
+        (self.clone | self.first | self.unshare) & flag(kind) != 0
     }
 
     /// Whether the process is in a user namespace other than its maker's.
     pub(crate) fn in_user_namespace(&self) -> bool {
         self.become_root
+    }
+
+    /// Leaves to the new process what it can make as well as its maker.
+    pub(crate) fn leave_to_process(&mut self) {
+        let own = flag(LinuxNamespaceType::Pid) | flag(LinuxNamespaceType::User);
+        self.first = self.clone & !own;
+        self.clone &= own;
     }
 
     /// Works out the namespaces of a container.
@@ -212,6 +221,17 @@ mod tests {
         assert_eq!(plan.clone, flag(Pid) | flag(Mount));
         assert_eq!(plan.unshare, flag(Cgroup));
         assert_eq!(plan.all(), flag(Pid) | flag(Mount) | flag(Cgroup));
+    }
+
+    #[test]
+    fn what_is_left_to_the_process_is_still_made() {
+        use LinuxNamespaceType::*;
+        let mut plan = NamespacePlan::new(&linux(&[Pid, Mount, Network, Cgroup])).unwrap();
+        let all = plan.all();
+        plan.leave_to_process();
+        assert_eq!((plan.clone, plan.unshare), (flag(Pid), flag(Cgroup)));
+        assert_eq!(plan.all(), all);
+        assert!(plan.has_new(Mount));
     }
 
     #[test]

@@ -4,15 +4,17 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::check;
+use super::{SharedNote, check};
 
 /// What `clone3` is to do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CloneArguments<'a> {
     /// `CLONE_*` flags; `CLONE_PIDFD` is added.
     pub flags: u64,
     /// A v2 cgroup directory to be born in.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Where the kernel notes the new process' id before that runs.
+    pub note: Option<&'a SharedNote>,
 }
 
 /// Which side of the clone this is.
@@ -66,8 +68,12 @@ pub(crate) fn clone3(arguments: CloneArguments<'_>) -> Result<Cloned, Errno> {
         raw.flags |= CLONE_INTO_CGROUP;
         raw.cgroup = directory.as_raw_fd() as u64;
     }
-    // SAFETY: `raw` has the layout and size that are given, its pointer is to a local that lives
-    // on, and without CLONE_VM the child gets copies of both.
+    if let Some(note) = arguments.note {
+        raw.flags |= libc::CLONE_PARENT_SETTID as u64;
+        raw.parent_tid = note.pid_address();
+    }
+    // SAFETY: `raw` has the layout and size that are given, its pointers are to a local that lives
+    // on and to a note's pid, and without CLONE_VM the child gets copies of what is not shared.
     let result =
         unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<RawArguments>()) };
     match check(result)? {

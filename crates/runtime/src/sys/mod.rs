@@ -4,9 +4,11 @@
 //! between clone and exec.
 
 mod clone;
+mod note;
 mod process;
 
 pub(crate) use clone::{CloneArguments, Cloned, Intermediate, clone3, run_intermediate};
+pub(crate) use note::SharedNote;
 pub(crate) use process::*;
 
 use rustix::io::Errno;

@@ -492,3 +492,16 @@ pub(crate) fn signal(number: i32) -> rustix::process::Signal {
     // SAFETY: the numbers that the C library keeps for itself are only sent, never handled, here.
     unsafe { rustix::process::Signal::from_raw_unchecked(number) }
 }
+
+/// Has what the command starts killed when the calling thread ends, however that happens.
+pub(crate) fn die_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    let parent = std::process::id();
+    let bind = move || {
+        prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0)?;
+        // The parent may have ended before.
+        if std::os::unix::process::parent_id() == parent { Ok(()) } else { Err(Errno::SRCH.into()) }
+    };
+    // SAFETY: the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(bind) };
+}
