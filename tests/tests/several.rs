@@ -115,6 +115,50 @@ fn a_copy_names_the_component_that_is_missing() {
 }
 
 #[test]
+fn what_cannot_be_is_told_with_what_to_try() {
+    let scratch = require!(Scratch::new());
+    let wrong = |arguments: &[&str]| scratch.berth(arguments).failure(125);
+    for option in ["--cpuset-cpus", "--cpuset-mems"] {
+        let told = wrong(&["run", "--rm", option, "900", "demo", "true"]);
+        assert!(told.contains("hint: ") && told.lines().count() == 2, "{told}");
+    }
+    scratch.berth(&["run", "-d", "--name", "c", "demo", "sleep", "1000"]).success();
+    let told = wrong(&["update", "--cpuset-cpus", "900", "c"]);
+    assert!(told.contains("hint: "), "{told}");
+    // A monitor whose socket somebody removed.
+    let id = scratch.inspect("c")["Id"].as_str().unwrap().to_owned();
+    let run = scratch.runroot().join("containers").join(id);
+    std::fs::remove_file(run.join("monitor.sock")).unwrap();
+    let monitor = std::fs::read_to_string(run.join("monitor.pid")).unwrap();
+    let advice = format!("kill -9 {}", monitor.trim());
+    let told = wrong(&["exec", "c", "true"]);
+    assert!(told.contains(&advice), "{told}");
+    let pid = rustix::process::Pid::from_raw(monitor.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    eventually("another monitor serves", || scratch.berth(&["exec", "c", "true"]).code == 0);
+    scratch.assert_clean();
+}
+
+#[test]
+fn an_image_of_another_platform_is_warned_of() {
+    let scratch = require!(Scratch::new());
+    let archive = scratch.files().join("root.tar");
+    let files = scratch.files().join("root");
+    std::fs::create_dir_all(files.join("bin")).unwrap();
+    std::fs::write(files.join("bin/true"), "\x7fELF is not enough").unwrap();
+    let mut tar = std::process::Command::new("tar");
+    tar.arg("-C").arg(&files).arg("-cf").arg(&archive).arg(".");
+    berth_testkit::finish(&mut tar).success();
+    let archive = archive.to_str().unwrap();
+    scratch.berth(&["import", "--platform", "linux/s390x", archive, "foreign:1"]).success();
+    let created = scratch.berth(&["create", "foreign:1", "/bin/true"]);
+    let warned = "Warning: the image is for linux/s390x, this machine is linux/";
+    assert!(created.stderr.starts_with(warned), "{}", created.stderr);
+    created.success();
+    scratch.assert_clean();
+}
+
+#[test]
 fn stored_images_are_verified() {
     let scratch = require!(Scratch::new());
     scratch.berth(&["run", "--rm", "demo", "true"]).success();

@@ -359,6 +359,10 @@ impl ApplyError {
             }
             Self::NoFile { .. } | Self::WrongVersion { .. } => Some("leave the limit out"),
             Self::BelowUsage { .. } => Some("give a higher limit"),
+            Self::File { field, .. } if matches!(field.as_str(), "cpu.cpus" | "cpu.mems") => Some(
+                "give a list such as 0-2,4 of CPUs (or memory nodes) that this machine and the \
+                 parent control group have",
+            ),
             _ if self.kind() == ErrorKind::Permission => Some(PERMISSION_HINT),
             _ => None,
         }

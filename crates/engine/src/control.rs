@@ -246,9 +246,13 @@ impl Core {
             let cgroup = crate::stats::cgroup_of(pid).map_err(|source| RuntimeError::Builtin {
                 action: failed(),
                 id: id.to_owned(),
+                hint: None,
                 source,
             })?;
-            cgroup.apply(&changed).map_err(RuntimeError::builtin(failed(), id))?;
+            cgroup.apply(&changed).map_err(|error| {
+                let hint = error.hint();
+                RuntimeError::builtin(failed(), id)(error).with_hint(hint)
+            })?;
         }
         if let Some(restart) = restart {
             if observed.state.status.is_active() {

@@ -60,9 +60,13 @@ impl Core {
                 Ok(sample) => samples.push(sample),
                 Err(_) if all => {}
                 Err(source) => {
-                    return Err(
-                        RuntimeError::Builtin { action: "measure", id: record.id, source }.into()
-                    );
+                    return Err(RuntimeError::Builtin {
+                        action: "measure",
+                        id: record.id,
+                        hint: None,
+                        source,
+                    }
+                    .into());
                 }
             }
         }

@@ -50,6 +50,7 @@ impl Core {
         let failed = |source| RuntimeError::Builtin {
             action: "list the processes of",
             id: record.id.clone(),
+            hint: None,
             source,
         };
         let cgroup = crate::stats::cgroup_of(pid).map_err(failed)?;

@@ -99,6 +99,14 @@ pub enum LaunchError {
         /// The argument.
         argument: OsString,
     },
+    /// The monitor ended at once and said why.
+    #[error("the monitor of {directory} could not begin: {text}")]
+    Refused {
+        /// The monitor's directory.
+        directory: PathBuf,
+        /// Its words.
+        text: String,
+    },
     /// The first frame could not be sent: the monitor ended at once.
     #[error("the monitor of {directory} ended before it listened")]
     Greeting {
@@ -199,6 +207,14 @@ pub enum RequestError {
     Gone,
 }
 
+/// What a monitor says about a failure.
+#[derive(Debug)]
+struct Words {
+    kind: ErrorKind,
+    text: String,
+    hint: Option<String>,
+}
+
 /// What a non-blocking receive gave.
 #[derive(Debug)]
 pub enum Received {
@@ -236,7 +252,7 @@ impl AsFd for Connection {
 }
 
 impl Connection {
-    fn greet(socket: OwnedFd) -> Result<Self, ConnectionError> {
+    fn greet(socket: OwnedFd) -> Result<Self, (ConnectionError, Option<Words>)> {
         let mut connection = Self {
             socket,
             next: 0,
@@ -244,8 +260,26 @@ impl Connection {
             monitor_pid: None,
             held: std::collections::VecDeque::new(),
         };
-        connection.send(&Request::Hello { version: VERSION })?;
-        Ok(connection)
+        match connection.send(&Request::Hello { version: VERSION }) {
+            Ok(_) => Ok(connection),
+            Err(error) => {
+                let words = connection.last_words();
+                Err((error, words))
+            }
+        }
+    }
+
+    /// What a monitor that has closed the connection said before.
+    fn last_words(&mut self) -> Option<Words> {
+        loop {
+            match self.try_receive() {
+                Ok(Received::Reply(Reply::Error { kind, text, hint, .. })) => {
+                    return Some(Words { kind, text, hint });
+                }
+                Ok(Received::Reply(_)) => {}
+                _ => return None,
+            }
+        }
     }
 
     /// The monitor's process, once its first frame has been received.
@@ -337,7 +371,15 @@ impl Connection {
     /// Sends a request and waits for its last answer (`Started` for a `Create` that starts).
     /// Everything else that arrives meanwhile is kept for the next `receive`.
     pub fn request(&mut self, request: &Request) -> Result<Reply, RequestError> {
-        let wanted = self.send(request)?;
+        let wanted = match self.send(request) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                let Some(Words { kind, text, hint }) = self.last_words() else {
+                    return Err(error.into());
+                };
+                return Err(RequestError::Refused { kind, text, hint });
+            }
+        };
         let starts = matches!(request, Request::Create(create) if create.start);
         let mut kept = std::mem::take(&mut self.held);
         let result = loop {
@@ -453,8 +495,12 @@ fn launch_with(options: &LaunchOptions, more: &[&str]) -> Result<Connection, Lau
     sys::launch::launch(&program, &arguments, &theirs)
         .map_err(|source| LaunchError::Execute { path: options.monitor.clone(), source })?;
     drop(theirs);
-    Connection::greet(ours)
-        .map_err(|source| LaunchError::Greeting { directory: options.directory.clone(), source })
+    Connection::greet(ours).map_err(|(source, words)| match words {
+        Some(Words { text, .. }) => {
+            LaunchError::Refused { directory: options.directory.clone(), text }
+        }
+        None => LaunchError::Greeting { directory: options.directory.clone(), source },
+    })
 }
 
 fn arguments(options: &LaunchOptions, more: &[&str]) -> Vec<OsString> {
@@ -516,7 +562,7 @@ pub fn connect(directory: &Path) -> Result<Connection, ConnectError> {
         }
     };
     Connection::greet(socket)
-        .map_err(|source| ConnectError::Greeting { directory: directory.to_owned(), source })
+        .map_err(|(source, _)| ConnectError::Greeting { directory: directory.to_owned(), source })
 }
 
 fn connect_socket(directory: &Path) -> io::Result<OwnedFd> {

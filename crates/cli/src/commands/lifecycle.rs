@@ -146,7 +146,8 @@ pub fn remove(arguments: &args::Remove, context: &Context) -> Result<u8, Failure
     context.block_on(async {
         let (selection, files) = (&arguments.selection, Some(&arguments.cid_files));
         let names = selection::containers(engine, selection, files, |_| true).await?;
-        let missing = Missing::ignored_if(arguments.ignore || selection.all);
+        // As in podman, --force is content when there is nothing to remove.
+        let missing = Missing::ignored_if(arguments.ignore || arguments.force || selection.all);
         each(engine, names, missing, removal_code, async |engine, name| {
             engine.remove(name, options).await?;
             Ok(())

@@ -14,7 +14,7 @@ mod security;
 use std::path::{Path, PathBuf};
 
 use berth_image::bundle::{ConvertError, Overrides, RootLookup, UserError};
-use berth_spec::image::ImageConfig;
+use berth_spec::image::{ImageConfig, Platform};
 use berth_spec::runtime::Spec;
 
 use crate::config::CgroupManager;
@@ -100,6 +100,10 @@ impl EngineError for RequestError {
         match self {
             Self::HostFile { source, .. } => crate::error::io_kind(source),
             Self::Capability(_) => ErrorKind::Denied,
+            // As podman and docker have it: the command cannot be executed as that user.
+            Self::User(error) | Self::Image(ConvertError::User(error)) if is_unknown(error) => {
+                ErrorKind::CommandNotExecutable
+            }
             Self::Image(error) => crate::error::image_kind(error),
             _ => ErrorKind::Invalid,
         }
@@ -122,6 +126,22 @@ impl EngineError for RequestError {
             _ => Vec::new(),
         }
     }
+}
+
+/// What is to be said of an image that is for another kind of machine. An emulator may run it, so
+/// it is no error.
+fn foreign_platform(image: &Platform) -> Option<String> {
+    let host = berth_image::platform::host();
+    let is_told = !image.architecture.is_empty();
+    if !is_told || berth_image::platform::rank(&host, image).is_some() {
+        return None;
+    }
+    let display = berth_image::platform::display;
+    Some(format!("the image is for {}, this machine is {}", display(image), display(&host)))
+}
+
+fn is_unknown(error: &UserError) -> bool {
+    matches!(error, UserError::UnknownUser(_) | UserError::UnknownGroup(_))
 }
 
 /// What the configuration depends on besides image and request.
@@ -181,6 +201,7 @@ pub(crate) fn assemble(
     if let Some(linux) = spec.linux.as_mut().filter(|_| default_seccomp) {
         linux.seccomp = None;
     }
+    warnings.extend(foreign_platform(&config.platform));
     if matches!(request.ipc, NamespaceMode::Container(_)) {
         warnings.push("/dev/shm is not shared with the other container, only IPC objects".into());
     }

@@ -9,6 +9,8 @@ mod operations;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use berth_monitor::client::{ConnectError, LaunchError};
+
 pub use operations::*;
 
 pub use crate::assemble::RequestError;
@@ -513,7 +515,14 @@ impl EngineError for MonitorError {
             Self::Missing => {
                 vec!["install berth-monitor beside berth, or name it with BERTH_MONITOR".to_owned()]
             }
-            Self::Launch { source, .. } => source.hint().map(str::to_owned).into_iter().collect(),
+            Self::Launch { source, .. } => {
+                let full = matches!(source, LaunchError::Refused { text, .. } if tells_full(text));
+                let hint = if full { Some(DISK_FULL) } else { source.hint() };
+                hint.map(str::to_owned).into_iter().collect()
+            }
+            Self::Connect { source: ConnectError::Connect { directory, .. }, .. } => {
+                socket_hint(directory).into_iter().collect()
+            }
             Self::Lost { .. } => vec![
                 "`berth system prune` takes up or cleans up what a killed monitor left".to_owned(),
             ],
@@ -521,9 +530,27 @@ impl EngineError for MonitorError {
                 vec!["give a program that is in the image".to_owned()]
             }
             Self::Refused { hint: Some(hint), .. } => vec![hint.clone()],
+            Self::Refused { text, .. } if tells_full(text) => vec![DISK_FULL.to_owned()],
             _ => Vec::new(),
         }
     }
+}
+
+/// Whether the words of another process end in the system's for a full disk.
+fn tells_full(text: &str) -> bool {
+    let full = io::Error::from(rustix::io::Errno::NOSPC).to_string();
+    let words = full.split(" (os error").next().unwrap_or(&full);
+    text.contains(words)
+}
+
+/// What to do about a monitor that lives and cannot be reached: somebody removed its socket.
+fn socket_hint(directory: &Path) -> Option<String> {
+    let pid = std::fs::read_to_string(directory.join(berth_monitor::client::PID_FILE)).ok()?;
+    Some(format!(
+        "its socket is gone, or refuses: `kill -9 {}` ends the monitor, the next command gives the \
+         container another",
+        pid.trim()
+    ))
 }
 
 /// An OCI runtime that is not there, or that failed.
@@ -547,6 +574,8 @@ pub enum RuntimeError {
         action: &'static str,
         /// The container.
         id: String,
+        /// Its advice.
+        hint: Option<&'static str>,
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -571,7 +600,20 @@ impl RuntimeError {
         action: &'static str,
         id: &str,
     ) -> impl FnOnce(E) -> Self {
-        move |source| Self::Builtin { action, id: id.to_owned(), source: Box::new(source) }
+        move |source| Self::Builtin {
+            action,
+            id: id.to_owned(),
+            hint: None,
+            source: Box::new(source),
+        }
+    }
+
+    /// Adds what our own runtime advises.
+    pub(crate) fn with_hint(mut self, advice: Option<&'static str>) -> Self {
+        if let Self::Builtin { hint, .. } = &mut self {
+            *hint = advice;
+        }
+        self
     }
 }
 
@@ -596,6 +638,7 @@ impl EngineError for RuntimeError {
             Self::Missing { .. } => {
                 vec!["install it, or correct `path` in berth.toml".into()]
             }
+            Self::Builtin { hint: Some(hint), .. } => vec![(*hint).to_owned()],
             _ => Vec::new(),
         }
     }

@@ -28,6 +28,8 @@ const VERSION: i64 = 1;
 /// reads the log from its beginning, some microseconds a page, and each container takes a dozen;
 /// bringing them in costs two waits for the disk.
 const LOG_PAGES: u32 = 200;
+/// The size of the reserve in bytes: room for some ten changes.
+const RESERVE: u64 = 128 * 1024;
 /// How long a writer waits for others.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -176,6 +178,7 @@ fn statement(action: &'static str) -> impl FnOnce(rusqlite::Error) -> RecordErro
 #[derive(Debug)]
 pub(crate) struct Records {
     connection: Connection,
+    reserve: PathBuf,
 }
 
 /// Waits a little, longer after a few times, and gives up after [`PATIENCE`] or so.
@@ -200,7 +203,7 @@ impl Records {
         connection
             .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .map_err(failed)?;
-        let mut records = Self { connection };
+        let mut records = Self { connection, reserve: path.with_extension("reserve") };
         let version: i64 = records.pragma("user_version").map_err(failed)?;
         if version < VERSION {
             records.make_tables().map_err(failed)?;
@@ -214,7 +217,23 @@ impl Records {
                  PRAGMA wal_autocheckpoint = {LOG_PAGES};"
             ))
             .map_err(failed)?;
+        records.keep_reserve();
         Ok(records)
+    }
+
+    /// Sees that there is the file that gives its room to what has to be written on a full disk.
+    fn keep_reserve(&self) {
+        if self.reserve.exists() {
+            return;
+        }
+        use rustix::fs::{FallocateFlags, fallocate};
+        let reserved = std::fs::File::create(&self.reserve)
+            .map_err(|error| rustix::io::Errno::from_io_error(&error))
+            .and_then(|file| fallocate(&file, FallocateFlags::empty(), 0, RESERVE).map_err(Some));
+        if reserved.is_err() {
+            // There is no room for it now; whoever opens the database next tries again.
+            let _ = std::fs::remove_file(&self.reserve);
+        }
     }
 
     fn pragma(&self, name: &str) -> rusqlite::Result<i64> {
@@ -270,17 +289,24 @@ impl Records {
         Ok(())
     }
 
-    /// Makes a change that has to be possible on a full disk, since it is on the way to more room.
-    /// Bringing the log into the file lets the next change use the log from its beginning.
+    /// Makes a change that has to be possible on a full disk, since it is on the way to more room:
+    /// the reserve makes room for it. Bringing the log into the file lets the next change use the
+    /// log from its beginning.
     fn with_little_room<T>(
         &mut self,
         change: impl Fn(&mut Self) -> Result<T, RecordError>,
     ) -> Result<T, RecordError> {
         match change(self) {
             Err(RecordError::Statement { source, .. }) if source.is_full() => {
-                // If this fails too, the change says so.
-                let _ = self.pragma("wal_checkpoint(RESTART)");
-                change(self)
+                // What fails here is told by the change.
+                let _ = std::fs::remove_file(&self.reserve);
+                match change(self) {
+                    Err(RecordError::Statement { source, .. }) if source.is_full() => {
+                        let _ = self.pragma("wal_checkpoint(RESTART)");
+                        change(self)
+                    }
+                    result => result,
+                }
             }
             result => result,
         }
