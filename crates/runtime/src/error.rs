@@ -612,6 +612,24 @@ pub enum CgroupOperationError {
         /// What it is.
         status: berth_spec::state::ContainerState,
     },
+    /// Its resource groups.
+    #[error("cannot update container {id}")]
+    Groups {
+        /// The container.
+        id: ContainerId,
+        /// Why.
+        #[source]
+        source: SetupError,
+    },
+    /// The same, as they are asked for.
+    #[error("cannot update container {id}")]
+    Rdt {
+        /// The container.
+        id: ContainerId,
+        /// Why.
+        #[source]
+        source: ConfigError,
+    },
     /// The cgroup.
     #[error("cannot {operation} container {id}")]
     Cgroup {
@@ -631,6 +649,8 @@ impl CgroupOperationError {
         match self {
             Self::Lookup(error) => error.kind(),
             Self::State { .. } => ErrorKind::State,
+            Self::Groups { source, .. } => source.kind(),
+            Self::Rdt { source, .. } => source.kind(),
             Self::Cgroup { source, .. } => match &**source {
                 CgroupUseError::Apply(error) => match error.kind() {
                     berth_cgroup::ErrorKind::Invalid | berth_cgroup::ErrorKind::Unsupported => {
@@ -649,6 +669,8 @@ impl CgroupOperationError {
         match self {
             Self::Lookup(error) => error.hint(),
             Self::State { .. } => None,
+            Self::Groups { source, .. } => source.hint(),
+            Self::Rdt { source, .. } => source.hint(),
             Self::Cgroup { source, .. } => match &**source {
                 CgroupUseError::Apply(error) => error.hint(),
                 CgroupUseError::None => {

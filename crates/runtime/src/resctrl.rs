@@ -150,6 +150,18 @@ impl Groups {
         })
     }
 
+    /// Changes what the container's class may use.
+    pub(crate) fn limit(&self, rdt: &LinuxIntelRdt) -> Result<(), SetupError> {
+        let lines = [&rdt.l3_cache_schema, &rdt.mem_bw_schema];
+        let lines: Vec<&str> = lines.into_iter().filter_map(|line| line.as_deref()).collect();
+        let Some(class) = self.directories.first() else { return Ok(()) };
+        let schemata = class.join("schemata");
+        fs::write(&schemata, lines.join("\n") + "\n").map_err(|source| SetupError::Step {
+            action: format!("write linux.intelRdt's {}", schemata.display()),
+            source,
+        })
+    }
+
     /// Removes what was made for the container; tells what stays.
     pub(crate) fn remove(&self) -> Vec<String> {
         let mut left = Vec::new();
@@ -231,6 +243,11 @@ mod tests {
         let class = root.path().join("id");
         let written = fs::read_to_string(class.join("schemata")).unwrap();
         assert_eq!(written, "L3:0=f\nMB:0=20\nL2:0=3\n");
+        let later = LinuxIntelRdt { mem_bw_schema: Some("MB:0=30".to_owned()), ..rdt(None, &[]) };
+        groups.limit(&later).unwrap();
+        // The kernel's file takes over the line alone.
+        let written = fs::read_to_string(class.join("schemata")).unwrap();
+        assert_eq!(written, "MB:0=30\n");
         groups.add(7).unwrap();
         assert_eq!(fs::read_to_string(class.join("tasks")).unwrap(), "7");
         // The kernel's files go with their directory.

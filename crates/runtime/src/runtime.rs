@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use berth_cgroup::{Driver, OomWatch, Statistics};
-use berth_spec::runtime::{LinuxResources, Mount, Spec};
+use berth_spec::runtime::{LinuxIntelRdt, LinuxResources, Mount, Spec};
 use berth_spec::state::{ContainerState, State};
 
 use crate::checkpoint::{self, CheckpointError, CheckpointOptions, RestoreError, RestoreOptions};
@@ -245,6 +245,16 @@ impl Runtime {
     /// A descriptor that becomes readable when the kernel kills a process for want of memory.
     pub fn oom_watch(&self, id: &ContainerId) -> Result<OomWatch, CgroupOperationError> {
         lifecycle::with_cgroup(&self.root, id, "watch", &[], |cgroup| Ok(cgroup.oom_watch()?))
+    }
+
+    /// Changes what a container's class of service may use of caches and memory bandwidth: the
+    /// schemata of `rdt` alone.
+    pub fn update_groups(
+        &self,
+        id: &ContainerId,
+        rdt: &LinuxIntelRdt,
+    ) -> Result<(), CgroupOperationError> {
+        update::update_groups(&self.root, id, rdt)
     }
 
     /// Changes the limits that are given.

@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use berth_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, LinuxThrottleDevice,
-    LinuxWeightDevice,
+    LinuxBlockIo, LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxPids, LinuxResources,
+    LinuxThrottleDevice, LinuxWeightDevice,
 };
 use berth_spec::state::ContainerState;
 
-use crate::config;
+use crate::config::{self, ConfigError};
 use crate::error::{CgroupOperationError, LookupError};
 use crate::id::ContainerId;
 use crate::lifecycle::{Container, open_cgroup};
+use crate::resctrl;
 use crate::state::{Record, StateFileError};
 
 const OPERATION: &str = "update";
@@ -59,6 +60,23 @@ pub(crate) fn update(
     let written: Result<(), StateFileError> = container.directory.write_record(&record);
     written.map_err(in_record)?;
     Ok(())
+}
+
+/// Changes what the container's class of service may use (config-linux.md, "IntelRdt").
+pub(crate) fn update_groups(
+    root: &Path,
+    id: &ContainerId,
+    rdt: &LinuxIntelRdt,
+) -> Result<(), CgroupOperationError> {
+    let (_, record) = Container::recorded(root, id)?;
+    let groups = resctrl::check(rdt).and_then(|()| {
+        record.resctrl.as_ref().ok_or_else(|| {
+            let reason = "the container was created without it";
+            ConfigError::unsupported("linux.intelRdt", reason)
+        })
+    });
+    let groups = groups.map_err(|source| CgroupOperationError::Rdt { id: id.clone(), source })?;
+    groups.limit(rdt).map_err(|source| CgroupOperationError::Groups { id: id.clone(), source })
 }
 
 /// The limits that were set last.

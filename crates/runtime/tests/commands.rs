@@ -163,6 +163,11 @@ fn an_update_is_recorded_and_a_failed_one_changes_nothing() {
         .unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(limit(), json!(60));
+    let output = bundle.call(&["update", "--l3-cache-schema", "L3:0=f", &bundle.id]);
+    let words = "linux.intelRdt is not supported: the container was created without it";
+    assert!(text(&output.stderr).contains(words), "{output:?}");
+    let output = bundle.call(&["update", "--mem-bw-schema", "X:0=f", &bundle.id]);
+    assert!(text(&output.stderr).contains("must begin with MB:"), "{output:?}");
     let output = bundle.call(&["update", "--kernel-memory", "1", &bundle.id]);
     assert!(output.status.success() && text(&output.stderr).contains("no more"), "{output:?}");
 }

@@ -113,7 +113,8 @@ const TOPICS: &[Topic] = &[
         name: "update",
         purpose: "change a container's limits",
         words: "[options] ID",
-        options: "   -r, --resources FILE|-   a file with a `linux.resources` object; other limits are ignored then
+        options:
+            "   -r, --resources FILE|-   a file with a `linux.resources` object; options override it
    --memory BYTES           memory
    --memory-reservation BYTES
                             memory that is left to it when memory is scarce

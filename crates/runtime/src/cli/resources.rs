@@ -4,7 +4,9 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use berth_runtime::{ContainerId, Runtime};
-use berth_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
+use berth_spec::runtime::{
+    LinuxBlockIo, LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxPids, LinuxResources,
+};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
@@ -15,6 +17,8 @@ use super::log::{Fault, Log};
 #[derive(Debug, Default)]
 pub(crate) struct Update {
     resources: LinuxResources,
+    /// Schemata of the class of service.
+    rdt: Option<LinuxIntelRdt>,
     /// Whether limits of kernel memory were among the options.
     kernel_memory: bool,
 }
@@ -44,15 +48,18 @@ pub(crate) fn parse(parser: &mut Parser) -> Result<(ContainerId, Update), Fault>
     for (name, value) in &options {
         match name.as_str() {
             "kernel-memory" | "kernel-memory-tcp" => update.kernel_memory = true,
-            "l3-cache-schema" | "mem-bw-schema" => {
-                return Err(Fault::new(format!("--{name} is not supported on this host"))
-                    .with_hint("Intel RDT needs a processor and a kernel with resctrl"));
+            "l3-cache-schema" => {
+                update.rdt.get_or_insert_default().l3_cache_schema = Some(value.clone());
+            }
+            "mem-bw-schema" => {
+                update.rdt.get_or_insert_default().mem_bw_schema = Some(value.clone());
             }
             _ => set(&mut update.resources, name, value)?,
         }
     }
     let id = id.get()?;
-    if update.resources == LinuxResources::default() && !update.kernel_memory {
+    let limits = update.resources != LinuxResources::default() || update.rdt.is_some();
+    if !limits && !update.kernel_memory {
         return Err(Fault::usage("there is nothing to update"));
     }
     Ok((id, update))
@@ -68,7 +75,13 @@ pub(crate) fn update(
     if update.kernel_memory {
         log.warn("limits of kernel memory are no more; they change nothing");
     }
-    Ok(runtime.update(id, &update.resources)?)
+    if let Some(rdt) = &update.rdt {
+        runtime.update_groups(id, rdt)?;
+    }
+    if update.resources != LinuxResources::default() {
+        runtime.update(id, &update.resources)?;
+    }
+    Ok(())
 }
 
 const OPTIONS: &[&str] = &[
