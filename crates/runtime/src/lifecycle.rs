@@ -58,15 +58,16 @@ impl Container {
         if start_time(record.pid) != Some(record.start_time) {
             return ContainerState::Stopped;
         }
-        if self.directory.has_fifo() {
-            return ContainerState::Created;
-        }
-        if self.directory.is_pending() {
+        let living = if self.directory.has_fifo() {
+            ContainerState::Created
+        } else if self.directory.is_pending() {
             return ContainerState::Creating;
-        }
+        } else {
+            ContainerState::Running
+        };
         match open_cgroup(record).ok().map(|cgroup| cgroup.freezer_state()) {
             Some(Ok(FreezerState::Frozen)) => ContainerState::Paused,
-            _ => ContainerState::Running,
+            _ => living,
         }
     }
 

@@ -25,7 +25,7 @@ fn a_frozen_cgroup_takes_no_container() {
     let output = bundle.call(&["run", &bundle.id]);
     group.remove().unwrap();
     assert!(!output.status.success());
-    assert!(text(&output.stderr).contains("is frozen"), "{output:?}");
+    assert!(text(&output.stderr).contains("frozen"), "{output:?}");
     bundle.assert_nothing_left();
 }
 
@@ -42,6 +42,24 @@ fn a_container_that_somebody_else_froze_is_killed_and_deleted() {
     bundle.must(&["kill", &bundle.id, "KILL"]);
     eventually("it stops", || bundle.status() == "stopped");
     bundle.must(&["delete", &bundle.id]);
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_created_container_that_is_frozen_is_neither_started_nor_entered() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.args(&["/bin/sleep", "1000"]).write();
+    bundle.must(&["create", &bundle.id]);
+    bundle.must(&["pause", &bundle.id]);
+    assert_eq!(bundle.status(), "paused");
+    for refused in [bundle.call(&["start", &bundle.id]), bundle.exec(&["/bin/true"])] {
+        assert!(!refused.status.success());
+        assert!(text(&refused.stderr).contains("paused"), "{refused:?}");
+    }
+    bundle.must(&["resume", &bundle.id]);
+    assert_eq!(bundle.status(), "created");
+    bundle.must(&["start", &bundle.id]);
+    bundle.must(&["delete", "--force", &bundle.id]);
     bundle.assert_nothing_left();
 }
 

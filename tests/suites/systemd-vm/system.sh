@@ -119,4 +119,16 @@ clean "its groups go with it"
 mkdir -p $cg/berthfs/frozen; echo 1 > $cg/berthfs/frozen/cgroup.freeze
 bundle frozen '.linux.cgroupsPath="/berthfs/frozen"'
 $rt run --bundle $b/frozen frozen > /run/out 2>&1; has "a frozen group is refused" "$? $(cat /run/out)" "frozen"
-rmdir $cg/berthfs/frozen $cg/berthfs
+rmdir $cg/berthfs/frozen
+# Below a group with processes only what speaks of threads can be limited.
+mkdir -p $cg/berthfs/busy; sleep 1000 & busy=$!; echo $busy > $cg/berthfs/busy/cgroup.procs; echo +cpu > $cg/berthfs/busy/cgroup.subtree_control
+bundle below '.linux.cgroupsPath="/berthfs/busy/below" | .linux.resources.cpu={"shares":512}'
+$rt run -d --bundle $b/below below > /run/out 2>&1 < /dev/null; is "below a group with processes a container runs" "$? $(cat /run/out)" "0 "
+is "as a part of its threads" "$(cat $cg/berthfs/busy/below/cgroup.type $cg/berthfs/busy/below/cpu.weight)" "threaded
+59"
+is "it is listed" "$($rt ps below | grep -c sleep)" 1
+$rt delete --force below > /run/out 2>&1; is "and deleted" "$? $(cat /run/out)" "0 "
+bundle heavy '.linux.cgroupsPath="/berthfs/busy/heavy" | .linux.resources.memory={"limit":67108864}'
+$rt run --bundle $b/heavy heavy > /run/out 2>&1; has "a limit of memory is refused there" "$? $(cat /run/out)" "memory controller"
+kill $busy; until_true "rmdir $cg/berthfs/busy"
+rmdir $cg/berthfs; is "nothing is left of either" "$(ls -d $cg/berthfs 2>/dev/null) $($rt list -q)" " "
