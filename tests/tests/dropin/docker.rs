@@ -21,7 +21,12 @@ impl Docker {
         let runtime = runtime()?;
         let skopeo = peers::find("skopeo")?;
         let program = peers::find("docker")?.display().to_string();
+        // What it would otherwise write to /etc.
+        let config = place.path("daemon.json");
+        let key = serde_json::json!({ "deprecated-key-path": place.text("key.json") });
+        std::fs::write(&config, key.to_string()).map_err(|error| error.to_string())?;
         let mut command = Command::new(peers::find("dockerd")?);
+        command.arg("--config-file").arg(&config);
         command.args(["--data-root", &place.text("data"), "--exec-root", &place.text("exec")]);
         command.args(["--pidfile", &place.text("pid"), "--host", &address(&place)]);
         command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false"]);
