@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use berth_testkit::cgroups;
 
 use crate::contest::Contestant;
 use crate::places::{Places, installed};
@@ -121,7 +122,7 @@ impl Drop for Podman {
     fn drop(&mut self) {
         // Removing the directories tells if something is left.
         let _ = output(&mut self.command(&["rm", "--all", "--force", "--time", "0"]));
-        remove_cgroups(self.parent.trim_start_matches('/'));
+        remove_cgroups(&self.parent);
     }
 }
 
@@ -230,26 +231,19 @@ fn write_archive(scratch: &Scratch) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Removes the directory `name`, which we had made, from every cgroup hierarchy. What still runs in
-/// it, such as a monitor's clean-up, is given some time.
-fn remove_cgroups(name: &str) {
-    let base = Path::new("/sys/fs/cgroup");
-    let hierarchies = fs::read_dir(base).into_iter().flatten().flatten();
-    let directories: Vec<PathBuf> = hierarchies
-        .map(|entry| entry.path())
-        .chain([base.to_owned()])
-        .map(|hierarchy| hierarchy.join(name))
-        .collect();
+/// Removes a cgroup that we had made from every hierarchy. What still runs in it, such as a
+/// monitor's clean-up, is given some time.
+fn remove_cgroups(path: &str) {
+    let directories = cgroups::directories(path);
     let _ = wait_for(0, "cgroups", || {
         for directory in &directories {
-            remove_empty_directories(directory);
+            cgroups::remove(directory);
         }
         Ok(directories.iter().filter(|directory| directory.exists()).collect())
     });
 }
 
-/// Removes a directory with those in it, as far as they hold no files: in a cgroup there are none
-/// that could be removed, and one that still has processes stays.
+/// Removes a directory with those in it, as far as they hold no files.
 fn remove_empty_directories(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

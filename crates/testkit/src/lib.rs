@@ -8,6 +8,7 @@
 )]
 
 pub mod binaries;
+pub mod cgroups;
 pub mod command;
 pub mod debian;
 pub mod peers;

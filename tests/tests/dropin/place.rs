@@ -5,7 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use berth_testkit::{Finished, binaries, command::eventually, command::finish_with, peers};
+use berth_testkit::{
+    Finished, binaries, cgroups, command::eventually, command::finish_with, peers,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -17,8 +19,6 @@ pub const LOOP: &str = "trap 'echo bye; exit 9' TERM; while true; do sleep 0.1; 
 const LIMIT: Duration = Duration::from_mins(3);
 /// How long what an engine leaves running is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The type of a tmpfs (statfs(2)).
-const TMPFS_MAGIC: i64 = 0x0102_1994;
 /// Tells the places of one test program apart.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -61,15 +61,13 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-        let cgroups: Vec<PathBuf> =
-            hierarchies.map(|hierarchy| hierarchy.path().join(&self.parent)).collect();
+        let cgroups = cgroups::directories(&self.parent);
         // What an engine runs to clean up after a container lives on for a moment, and so do its
         // cgroups, and its mounts below its directory.
         let deadline = Instant::now() + PATIENCE;
         loop {
             for cgroup in &cgroups {
-                remove_cgroup(cgroup);
+                cgroups::remove(cgroup);
             }
             unmount_below(self.directory.path());
             let removed = std::fs::remove_dir_all(self.directory.path());
@@ -88,22 +86,6 @@ fn unmount_below(directory: &Path) {
     for point in points.iter().rev().filter(|point| Path::new(point).starts_with(directory)) {
         let _ = rustix::mount::unmount(*point, rustix::mount::UnmountFlags::DETACH);
     }
-}
-
-/// Removes a cgroup with those below it; or the plain directory that podman makes in its place
-/// where a controller has no hierarchy.
-fn remove_cgroup(directory: &Path) {
-    let Ok(found) = rustix::fs::statfs(directory) else { return };
-    if found.f_type == TMPFS_MAGIC {
-        drop(std::fs::remove_dir_all(directory));
-        return;
-    }
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_cgroup(&entry.path());
-        }
-    }
-    drop(std::fs::remove_dir(directory));
 }
 
 /// Our runtime's path.
