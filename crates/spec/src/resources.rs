@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct LinuxResources {
     /// The device list, applied in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub devices: Vec<LinuxDeviceCgroup>,
     /// Memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,16 +28,28 @@ pub struct LinuxResources {
     #[serde(rename = "blockIO", default, skip_serializing_if = "Option::is_none")]
     pub block_io: Option<LinuxBlockIo>,
     /// Huge pages.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub hugepage_limits: Vec<LinuxHugepageLimit>,
     /// net_cls and net_prio (v1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<LinuxNetwork>,
     /// RDMA, by device.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub rdma: BTreeMap<String, LinuxRdma>,
     /// Files of cgroup v2, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub unified: BTreeMap<String, String>,
 }
 
@@ -42,7 +58,7 @@ pub struct LinuxResources {
 #[serde(rename_all = "camelCase")]
 pub struct LinuxDeviceCgroup {
     /// Whether it allows or denies.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::null_as_absent")]
     pub allow: bool,
     /// `a`, `c` or `b`; absent for all.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
@@ -160,7 +176,7 @@ pub struct LinuxCpu {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LinuxPids {
-    /// The most there may be; 0 or below is unlimited in older practice, -1 in the specification.
+    /// The most there may be; below zero is unlimited. (So was 0 in older practice.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
 }
@@ -176,19 +192,41 @@ pub struct LinuxBlockIo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaf_weight: Option<u16>,
     /// Weights by device.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub weight_device: Vec<LinuxWeightDevice>,
     /// Bytes read a second, by device.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub throttle_read_bps_device: Vec<LinuxThrottleDevice>,
     /// Bytes written a second, by device.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub throttle_write_bps_device: Vec<LinuxThrottleDevice>,
     /// Reads a second, by device.
-    #[serde(rename = "throttleReadIOPSDevice", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "throttleReadIOPSDevice",
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub throttle_read_iops_device: Vec<LinuxThrottleDevice>,
     /// Writes a second, by device.
-    #[serde(rename = "throttleWriteIOPSDevice", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "throttleWriteIOPSDevice",
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub throttle_write_iops_device: Vec<LinuxThrottleDevice>,
 }
 
@@ -238,7 +276,11 @@ pub struct LinuxNetwork {
     #[serde(rename = "classID", default, skip_serializing_if = "Option::is_none")]
     pub class_id: Option<u32>,
     /// Priorities by interface.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub priorities: Vec<LinuxInterfacePriority>,
 }
 

@@ -21,6 +21,19 @@ pub(crate) fn shares_to_weight(shares: u64) -> u64 {
     if (whole as f64) < weight { whole + 1 } else { whole }
 }
 
+/// `pids.limit` as the most tasks that there may be; `None` is any number.
+///
+/// Below zero is no limit. Zero is one, and means the least: the kernel would take 0, and systemd
+/// would not, and the process that is put into the cgroup is there in any case.
+pub(crate) fn tasks(limit: i64) -> Option<u64> {
+    u64::try_from(limit).ok().map(|limit| limit.max(1))
+}
+
+/// The same as the file `pids.max` has it.
+pub(crate) fn pids_max(limit: i64) -> String {
+    tasks(limit).map_or_else(|| "max".to_owned(), |limit| limit.to_string())
+}
+
 /// How many terms of a series make it as exact as an `f64`, for the arguments that occur here.
 const TERMS: u32 = 24;
 

@@ -12,7 +12,7 @@ mod set;
 mod v1;
 mod v2;
 
-pub(crate) use convert::{blkio_to_io_weight, shares_to_weight};
+pub(crate) use convert::{blkio_to_io_weight, shares_to_weight, tasks};
 pub(crate) use device_program::Instruction;
 pub(crate) use devices::{NodeType, Rule, letters, rules};
 pub(crate) use v2::swap_value;

@@ -5,6 +5,7 @@ use berth_spec::runtime::{
     LinuxThrottleDevice,
 };
 
+use super::convert::pids_max;
 use super::set::{Files, invalid, is_refused};
 use super::{devices, hugetlb, v2};
 use crate::cgroup::Cgroup;
@@ -23,8 +24,7 @@ pub(super) fn apply(cgroup: &Cgroup, r: &LinuxResources) -> Result<(), ApplyErro
         apply_cpuset(files("cpuset"), cpu)?;
     }
     if let Some(limit) = r.pids.as_ref().and_then(|p| p.limit) {
-        let value = if limit <= 0 { "max".to_owned() } else { limit.to_string() };
-        files("pids").set("pids.limit", "pids.max", &value)?;
+        files("pids").set("pids.limit", "pids.max", &pids_max(limit))?;
     }
     if let Some(io) = &r.block_io {
         apply_block_io(files("blkio"), io)?;

@@ -7,7 +7,9 @@ use berth_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice,
 };
 
-use super::convert::{SwapError, blkio_to_io_weight, limit, shares_to_weight, swap_alone};
+use super::convert::{
+    SwapError, blkio_to_io_weight, limit, pids_max, shares_to_weight, swap_alone,
+};
 use super::set::{Files, explain, invalid};
 use super::{devices, hugetlb, v1};
 use crate::cgroup::Cgroup;
@@ -28,9 +30,8 @@ pub(super) fn apply(cgroup: &Cgroup, r: &LinuxResources) -> Result<(), ApplyErro
         apply_cpu(files("cpu"), cpu)?;
         v1::apply_cpuset(files("cpuset"), cpu)?;
     }
-    if let Some(wanted) = r.pids.as_ref().and_then(|p| p.limit) {
-        let value = if wanted == 0 { "max".to_owned() } else { limit(wanted) };
-        files("pids").set("pids.limit", "pids.max", &value)?;
+    if let Some(limit) = r.pids.as_ref().and_then(|p| p.limit) {
+        files("pids").set("pids.limit", "pids.max", &pids_max(limit))?;
     }
     if let Some(io) = &r.block_io {
         apply_block_io(files("io"), io)?;
@@ -380,6 +381,15 @@ mod tests {
         ];
         for (file, value) in wanted {
             assert_eq!(group.value(file), value, "{file}");
+        }
+    }
+
+    #[test]
+    fn no_task_at_all_is_one_and_any_number_is_max() {
+        for (limit, value) in [(-1, "max"), (-9, "max"), (0, "1"), (1, "1"), (20, "20")] {
+            let group = Group::new(&["pids.max"]);
+            group.apply(serde_json::json!({ "pids": { "limit": limit } })).expect("applied");
+            assert_eq!(group.value("pids.max"), value);
         }
     }
 

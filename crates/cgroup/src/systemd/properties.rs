@@ -11,7 +11,7 @@ use berth_spec::runtime::{
 
 use super::wire::{Property, Value};
 use crate::apply::{
-    NodeType, Rule, blkio_to_io_weight, letters, rules, shares_to_weight, swap_value,
+    NodeType, Rule, blkio_to_io_weight, letters, rules, shares_to_weight, swap_value, tasks,
 };
 use crate::directory::Directory;
 use crate::error::ApplyError;
@@ -53,7 +53,7 @@ pub(crate) fn of(context: Context<'_>, r: &LinuxResources) -> Result<Vec<Propert
         cpu(&mut out, v2, c);
     }
     if let Some(limit) = r.pids.as_ref().and_then(|p| p.limit) {
-        out.push(("TasksMax", if limit <= 0 { Value::U64(u64::MAX) } else { bytes(limit) }));
+        out.push(("TasksMax", Value::U64(tasks(limit).unwrap_or(u64::MAX))));
     }
     if let Some(io) = &r.block_io {
         block_io(&mut out, v2, io);
@@ -309,6 +309,14 @@ mod tests {
         assert_eq!(of(50_000, Some(100_000)), Some(Value::U64(500_000)));
         assert_eq!(of(1_234, None), Some(Value::U64(20_000)));
         assert_eq!(of(-1, None), Some(Value::U64(u64::MAX)));
+    }
+
+    #[test]
+    fn no_task_at_all_is_one_because_systemd_takes_no_less() {
+        for (limit, told) in [(-1, u64::MAX), (0, 1), (20, 20)] {
+            let properties = of_json(serde_json::json!({ "pids": { "limit": limit } }));
+            assert_eq!(properties, [("TasksMax", Value::U64(told))]);
+        }
     }
 
     #[test]

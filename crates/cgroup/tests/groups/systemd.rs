@@ -57,6 +57,8 @@ fn a_scope_holds_its_process_and_limits_takes_updates_and_goes_away() {
     assert_eq!(show(&unit, "TasksMax"), "30");
     let statistics = again.statistics().expect("read");
     assert_eq!(statistics.pids.limit, 30);
+    again.apply(&resources(serde_json::json!({"pids": {"limit": 0}}))).expect("updated");
+    assert_eq!(show(&unit, "TasksMax"), "1");
     assert_eq!(statistics.memory.usage.limit, 64 << 20);
     if h.layout() == Layout::V2 {
         assert_eq!(show(&unit, "MemoryMax"), (64 << 20).to_string());

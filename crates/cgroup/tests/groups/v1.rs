@@ -322,6 +322,8 @@ fn the_number_of_processes_is_limited_and_counted() {
     assert!(!group.wait().success(), "the fourth fork fails");
     let s = group.cgroup.statistics().expect("read");
     assert_eq!(s.pids.limit, 3);
+    group.cgroup.apply(&resources(serde_json::json!({"pids": {"limit": 0}}))).expect("applied");
+    assert_eq!(value(&group, "pids", "pids.max"), "1");
 }
 
 #[test]
