@@ -216,3 +216,29 @@ fn a_namespace_that_is_not_there_is_an_error() {
     let output = bundle.run();
     assert!(text(&output.stderr).contains("join the namespace network"), "{output:?}");
 }
+
+#[test]
+fn what_go_programs_write_for_nothing_is_nothing() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    for pointer in [
+        "/hooks",
+        "/annotations",
+        "/linux/timeOffsets",
+        "/linux/sysctl",
+        "/linux/devices",
+        "/linux/uidMappings",
+        "/linux/seccomp",
+        "/linux/resources",
+        "/process/rlimits",
+        "/process/user/additionalGids",
+        "/process/capabilities/ambient",
+        "/process/noNewPrivileges",
+    ] {
+        bundle.set(pointer, json!(null));
+    }
+    for namespace in bundle.spec["linux"]["namespaces"].as_array_mut().unwrap() {
+        namespace["path"] = json!("");
+    }
+    bundle.args(&["/bin/echo", "runs"]);
+    assert_eq!(bundle.output(), "runs\n");
+}

@@ -18,3 +18,13 @@ pub mod time;
 
 /// The version of the OCI runtime specification that these types follow.
 pub const RUNTIME_SPEC_VERSION: &str = "1.3.0";
+
+/// Takes `null` as if the property were not there: Go writes it for a list, a map or an object that
+/// it has not.
+fn null_as_absent<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de> + Default,
+{
+    <Option<T> as serde::Deserialize>::deserialize(deserializer).map(Option::unwrap_or_default)
+}

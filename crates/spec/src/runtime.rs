@@ -18,7 +18,11 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Root>,
     /// Mounts beyond the root, in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub mounts: Vec<Mount>,
     /// The container's process; required by `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,7 +37,11 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<Hooks>,
     /// Arbitrary metadata.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
     /// The Linux part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,7 +64,11 @@ pub struct Root {
     /// The directory, absolute or relative to the bundle.
     pub path: PathBuf,
     /// Whether the root is read-only inside the container.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub readonly: bool,
 }
 
@@ -73,13 +85,25 @@ pub struct Mount {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<PathBuf>,
     /// Options as in fstab, and those that the specification adds.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub options: Vec<String>,
     /// Mapping of user ids for an id-mapped mount.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub uid_mappings: Vec<LinuxIdMapping>,
     /// Mapping of group ids for an id-mapped mount.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub gid_mappings: Vec<LinuxIdMapping>,
 }
 
@@ -88,22 +112,34 @@ pub struct Mount {
 #[serde(rename_all = "camelCase")]
 pub struct Process {
     /// Whether a pseudo-terminal is attached.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub terminal: bool,
     /// Size of the terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console_size: Option<ConsoleSize>,
     /// Who the process runs as; root, if nobody is named.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::null_as_absent")]
     pub user: User,
     /// The arguments; the first is the program.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub args: Vec<String>,
     /// Windows only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_line: Option<String>,
     /// `NAME=value` strings.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub env: Vec<String>,
     /// The working directory, absolute inside the container.
     pub cwd: PathBuf,
@@ -111,10 +147,18 @@ pub struct Process {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<LinuxCapabilities>,
     /// Resource limits.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub rlimits: Vec<Rlimit>,
     /// Whether the process and its children can gain no privileges.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub no_new_privileges: bool,
     /// The AppArmor profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,7 +202,11 @@ pub struct User {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
     /// Supplementary group ids inside the container.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub additional_gids: Vec<u32>,
     /// Windows only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,19 +218,39 @@ pub struct User {
 #[serde(rename_all = "camelCase")]
 pub struct LinuxCapabilities {
     /// The bounding set.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub bounding: Vec<String>,
     /// The effective set.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub effective: Vec<String>,
     /// The inheritable set.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub inheritable: Vec<String>,
     /// The permitted set.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub permitted: Vec<String>,
     /// The ambient set.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub ambient: Vec<String>,
 }
 
@@ -212,7 +280,11 @@ pub struct Scheduler {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
     /// Such as `SCHED_FLAG_RESET_ON_FORK`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub flags: Vec<String>,
     /// Deadline: run time, ns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -232,7 +304,7 @@ pub struct IoPriority {
     /// `IOPRIO_CLASS_RT`, `_BE` or `_IDLE`.
     pub class: String,
     /// Within the class.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::null_as_absent")]
     pub priority: i32,
 }
 
@@ -253,22 +325,46 @@ pub struct ExecCpuAffinity {
 #[serde(rename_all = "camelCase")]
 pub struct Hooks {
     /// Deprecated; after the namespaces exist, before pivot_root.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub prestart: Vec<Hook>,
     /// In the runtime's namespaces, after the namespaces exist, before pivot_root.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub create_runtime: Vec<Hook>,
     /// In the container's namespaces, before pivot_root.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub create_container: Vec<Hook>,
     /// In the container's namespaces, as part of `start`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub start_container: Vec<Hook>,
     /// In the runtime's namespaces, after the user's program is executed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub poststart: Vec<Hook>,
     /// In the runtime's namespaces, after the container is deleted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub poststop: Vec<Hook>,
 }
 
@@ -279,10 +375,18 @@ pub struct Hook {
     /// Absolute path of the program.
     pub path: PathBuf,
     /// Its arguments, the first being its name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub args: Vec<String>,
     /// Its environment.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub env: Vec<String>,
     /// Seconds until it is aborted; must be above zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -294,16 +398,32 @@ pub struct Hook {
 #[serde(rename_all = "camelCase")]
 pub struct Linux {
     /// Devices to create.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub devices: Vec<LinuxDevice>,
     /// User id mappings of the user namespace.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub uid_mappings: Vec<LinuxIdMapping>,
     /// Group id mappings of the user namespace.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub gid_mappings: Vec<LinuxIdMapping>,
     /// Kernel parameters.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub sysctl: BTreeMap<String, String>,
     /// Where the container's cgroup is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -318,13 +438,25 @@ pub struct Linux {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<LinuxSeccomp>,
     /// Namespaces to create or join; a type that is absent is inherited.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub namespaces: Vec<LinuxNamespace>,
     /// Paths that the container cannot read.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub masked_paths: Vec<String>,
     /// Paths that the container cannot write.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub readonly_paths: Vec<String>,
     /// SELinux context of the mounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -339,10 +471,18 @@ pub struct Linux {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_policy: Option<LinuxMemoryPolicy>,
     /// Network devices to move into the container.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub net_devices: BTreeMap<String, LinuxNetDevice>,
     /// Offsets of the time namespace, by clock.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub time_offsets: BTreeMap<String, LinuxTimeOffset>,
 }
 
@@ -461,7 +601,11 @@ pub struct LinuxPersonality {
     /// `LINUX` or `LINUX32`.
     pub domain: String,
     /// None are defined.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub flags: Vec<String>,
 }
 
@@ -473,7 +617,11 @@ pub struct LinuxIntelRdt {
     #[serde(rename = "closID", default, skip_serializing_if = "Option::is_none")]
     pub clos_id: Option<String>,
     /// Lines for the schemata file.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub schemata: Vec<String>,
     /// L3 schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -483,7 +631,11 @@ pub struct LinuxIntelRdt {
     pub mem_bw_schema: Option<String>,
     /// Whether a monitoring group is made. (It replaced two switches of specification 1.1 that
     /// nobody ever implemented.)
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub enable_monitoring: bool,
 }
 
@@ -497,7 +649,11 @@ pub struct LinuxMemoryPolicy {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub nodes: String,
     /// Such as `MPOL_F_STATIC_NODES`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub flags: Vec<String>,
 }
 

@@ -128,10 +128,18 @@ pub struct LinuxSeccomp {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_errno_ret: Option<u32>,
     /// Architectures, such as `SCMP_ARCH_X86_64`; the native one is always included.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub architectures: Vec<String>,
     /// Filter flags, such as `SECCOMP_FILTER_FLAG_LOG`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub flags: Vec<String>,
     /// A unix socket that the notify descriptor is sent to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,7 +148,11 @@ pub struct LinuxSeccomp {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener_metadata: Option<String>,
     /// The rules.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub syscalls: Vec<LinuxSyscall>,
 }
 
@@ -156,7 +168,11 @@ pub struct LinuxSyscall {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno_ret: Option<u32>,
     /// Conditions on arguments, all of which must hold.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub args: Vec<LinuxSeccompArg>,
 }
 

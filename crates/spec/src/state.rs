@@ -56,6 +56,10 @@ pub struct State {
     /// The absolute path of the bundle.
     pub bundle: PathBuf,
     /// The annotations of the configuration.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::null_as_absent",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
 }

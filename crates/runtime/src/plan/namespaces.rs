@@ -103,7 +103,8 @@ impl NamespacePlan {
                 ));
             }
             seen |= bit;
-            match &namespace.path {
+            // An empty path is none: callers whose strings cannot be absent send it.
+            match namespace.path.as_deref().filter(|path| !path.as_os_str().is_empty()) {
                 Some(path) => plan.join(namespace.typ, path, &field)?,
                 None => plan.make(namespace.typ),
             }
