@@ -182,35 +182,35 @@ impl SetupError {
 #[derive(Debug, thiserror::Error)]
 pub enum HookError {
     /// It could not be started.
-    #[error("cannot start the {stage} hook {}", path.display())]
+    #[error("error running {stage} hook {hook}: it cannot be started")]
     Start {
         /// Which kind of hook.
         stage: &'static str,
-        /// The program.
-        path: PathBuf,
+        /// Its place in the list, and its program: `#0: /bin/true`.
+        hook: String,
         /// The system's answer.
         #[source]
         source: io::Error,
     },
     /// It ended badly.
-    #[error("the {stage} hook {} {how}{}", path.display(), output_suffix(output))]
+    #[error("error running {stage} hook {hook} {how}{}", output_suffix(output))]
     Failed {
         /// Which kind of hook.
         stage: &'static str,
-        /// The program.
-        path: PathBuf,
+        /// Its place in the list, and its program: `#0: /bin/true`.
+        hook: String,
         /// Such as `exited with 1`.
         how: String,
         /// The end of what it printed.
         output: String,
     },
     /// It took too long.
-    #[error("the {stage} hook {} did not end within {seconds} s", path.display())]
+    #[error("error running {stage} hook {hook} did not end within {seconds} s")]
     TimedOut {
         /// Which kind of hook.
         stage: &'static str,
-        /// The program.
-        path: PathBuf,
+        /// Its place in the list, and its program: `#0: /bin/true`.
+        hook: String,
         /// Its timeout.
         seconds: i64,
     },

@@ -17,17 +17,27 @@ use crate::sys;
 
 /// Runs hooks one after the other, up to the first that fails.
 pub(crate) fn run_all(stage: &'static str, hooks: &[Hook], state: &State) -> Result<(), HookError> {
-    hooks.iter().try_for_each(|hook| run(stage, hook, state))
+    numbered(hooks).try_for_each(|(number, hook)| run(stage, number, hook, state))
 }
 
 /// Runs all hooks, whatever becomes of each; tells what failed.
 pub(crate) fn run_each(stage: &'static str, hooks: &[Hook], state: &State) -> Vec<HookError> {
-    hooks.iter().filter_map(|hook| run(stage, hook, state).err()).collect()
+    let failed = |(number, hook)| run(stage, number, hook, state).err();
+    numbered(hooks).filter_map(failed).collect()
 }
 
-fn run(stage: &'static str, hook: &Hook, state: &State) -> Result<(), HookError> {
+fn numbered(hooks: &[Hook]) -> impl Iterator<Item = (usize, &Hook)> {
+    hooks.iter().enumerate()
+}
+
+/// A hook's place in its list and its program, as errors name it.
+pub(crate) fn label(number: usize, hook: &Hook) -> String {
+    format!("#{number}: {}", hook.path.display())
+}
+
+fn run(stage: &'static str, number: usize, hook: &Hook, state: &State) -> Result<(), HookError> {
     let at_start =
-        |source: std::io::Error| HookError::Start { stage, path: hook.path.clone(), source };
+        |source: std::io::Error| HookError::Start { stage, hook: label(number, hook), source };
     let input = state_file(state).map_err(at_start)?;
     let output = memory_file("berth-hook-output").map_err(at_start)?;
     let mut command = Command::new(&hook.path);
@@ -47,7 +57,7 @@ fn run(stage: &'static str, hook: &Hook, state: &State) -> Result<(), HookError>
     let Some(status) = wait(&mut child, hook.timeout).map_err(at_start)? else {
         return Err(HookError::TimedOut {
             stage,
-            path: hook.path.clone(),
+            hook: label(number, hook),
             seconds: hook.timeout.unwrap_or_default(),
         });
     };
@@ -56,7 +66,7 @@ fn run(stage: &'static str, hook: &Hook, state: &State) -> Result<(), HookError>
     }
     Err(HookError::Failed {
         stage,
-        path: hook.path.clone(),
+        hook: label(number, hook),
         how: describe(status),
         output: last_words(output),
     })
@@ -92,11 +102,18 @@ fn wait(child: &mut Child, timeout: Option<i64>) -> std::io::Result<Option<ExitS
 pub(crate) fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with {code}"),
-        (None, Some(signal)) => match crate::id::Signal::from_number(signal) {
-            Some(signal) => format!("was killed by {signal}"),
-            None => format!("was killed by signal {signal}"),
-        },
+        (None, Some(signal)) => format!("was killed by {}", signal_words(signal)),
         (None, None) => "ended".to_owned(),
+    }
+}
+
+/// A signal that ended a process, in words.
+pub(crate) fn signal_words(signal: i32) -> String {
+    match crate::id::Signal::from_number(signal) {
+        // What a filter of system calls sends.
+        Some(name) if signal == libc::SIGSYS => format!("{name} (bad system call)"),
+        Some(name) => name.to_string(),
+        None => format!("signal {signal}"),
     }
 }
 
@@ -142,7 +159,7 @@ mod tests {
     fn a_failure_quotes_what_was_printed() {
         let error = run_all("prestart", &[shell("echo no way >&2; exit 3", Some(9))], &state());
         let message = error.unwrap_err().to_string();
-        assert_eq!(message, "the prestart hook /bin/sh exited with 3: no way");
+        assert_eq!(message, "error running prestart hook #0: /bin/sh exited with 3: no way");
     }
 
     #[test]

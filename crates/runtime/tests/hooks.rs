@@ -97,7 +97,9 @@ fn a_failure_before_the_start_leaves_nothing_and_says_why() {
         }));
         let message = bundle.refusal();
         assert!(
-            message.contains(&format!("the {kind} hook /bin/sh exited with 3: out of luck")),
+            message.contains(&format!(
+                "error running {kind} hook #0: /bin/sh exited with 3: out of luck"
+            )),
             "{message}"
         );
         assert!(mark.exists(), "{kind}");
@@ -132,7 +134,7 @@ fn a_failing_poststart_hook_stops_the_container() {
     let Some(mut bundle) = Bundle::new() else { return };
     bundle.args(&["/bin/sleep", "1000"]);
     bundle.set("/hooks", json!({ "poststart": [{ "path": "/bin/false" }] }));
-    assert!(bundle.refusal().contains("the poststart hook /bin/false exited with 1"));
+    assert!(bundle.refusal().contains("error running poststart hook #0: /bin/false exited with 1"));
     bundle.write();
     bundle.must(&["create", &bundle.id]);
     let output = bundle.call(&["start", &bundle.id]);
@@ -155,7 +157,7 @@ fn a_failing_poststop_hook_is_warned_of_and_the_next_runs() {
     );
     let output = bundle.run();
     assert!(output.status.success(), "{output:?}");
-    assert!(text(&output.stderr).contains("poststop hook /bin/false"), "{output:?}");
+    assert!(text(&output.stderr).contains("poststop hook #0: /bin/false"), "{output:?}");
     assert!(mark.exists());
 }
 
@@ -178,4 +180,42 @@ fn what_a_hook_mounts_in_the_root_is_seen_by_the_container() {
     );
     bundle.script("grep -c '^hooked /mnt' /proc/mounts");
     assert_eq!(bundle.output(), "1\n");
+}
+
+#[test]
+fn a_failing_hook_is_told_by_its_place_in_the_list() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    for kind in &KINDS[..5] {
+        bundle.set("/hooks", json!({ *kind: [{ "path": "/bin/true" }, { "path": "/bin/false" }] }));
+        let message = bundle.refusal();
+        assert!(
+            message.contains(&format!("error running {kind} hook #1: /bin/false")),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_hook_in_the_programs_place_is_under_its_filter() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    // `clone3` as the profiles of engines have it: the caller is to take the older call.
+    bundle.set(
+        "/linux/seccomp",
+        json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            { "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS" },
+            { "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38 },
+        ] }),
+    );
+    bundle.push("/process/rlimits", json!({ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }));
+    let hook =
+        |words: &[&str]| json!({ "startContainer": [{ "path": "/bin/busybox", "args": words }] });
+    for privileges in [true, false] {
+        bundle.set("/process/noNewPrivileges", json!(!privileges));
+        bundle.set("/hooks", hook(&["true"]));
+        assert_eq!(bundle.output(), "");
+        bundle.set("/hooks", hook(&["mkdir", "/dev/shm/made"]));
+        let message = bundle.refusal();
+        assert!(message.contains("startContainer hook #0: /bin/busybox was killed"), "{message}");
+        assert!(message.contains("bad system call"), "{message}");
+    }
 }

@@ -57,8 +57,8 @@ fn run<'p>(
     environment: &sys::Pointers,
 ) -> Result<(), Failure<'p>> {
     let (start, failed, timeout) = stage.steps();
-    let path = hook.path.to_bytes();
-    let at_start = |errno| Failure::new(start, path, errno);
+    let label = hook.label.as_bytes();
+    let at_start = |errno| Failure::new(start, label, errno);
     let state = state_file(hook, pid).map_err(at_start)?;
     let output = memory_file(c"berth-hook-output").map_err(at_start)?;
     let pidfd = match sys::clone3(CloneArguments::default()).map_err(at_start)? {
@@ -69,13 +69,13 @@ fn run<'p>(
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         let _ = status(&pidfd);
         let code = hook.timeout.unwrap_or(0).clamp(0, i64::from(i32::MAX)) as i32;
-        return Err(Failure { step: timeout, code, subject: path, detail: Detail::NONE });
+        return Err(Failure { step: timeout, code, subject: label, detail: Detail::NONE });
     }
     match status(&pidfd).map_err(at_start)? {
         0 => Ok(()),
         // The hook itself could not be executed: it told by this code and the errno.
         code if code == EXEC_FAILED => Err(at_start(Errno::NOENT)),
-        code => Err(Failure { step: failed, code, subject: path, detail: last_words(&output) }),
+        code => Err(Failure { step: failed, code, subject: label, detail: last_words(&output) }),
     }
 }
 

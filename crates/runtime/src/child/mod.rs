@@ -347,7 +347,6 @@ fn start<'p>(
     filtered: bool,
 ) -> Result<(), Failure<'p>> {
     let process = &plan.process;
-    hook::run_all(&plan.hooks.start_container, Stage::StartContainer, Some(image.environment))?;
     if let Some(procfs) = image.procfs {
         for (file, label) in &process.labels {
             procfs.write(file, label).at(Step::Label, label)?;
@@ -356,6 +355,8 @@ fn start<'p>(
     if !filtered {
         identity::install_filter(process)?;
     }
+    // What runs in the container's place is confined like its program.
+    hook::run_all(&plan.hooks.start_container, Stage::StartContainer, Some(image.environment))?;
     let errno = sys::execve(program, &process.arguments, image.environment);
     let step = match errno {
         // Its interpreter is missing.

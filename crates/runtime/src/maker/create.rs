@@ -540,7 +540,7 @@ fn limits_anything(linux: &Linux) -> bool {
     linux.resources.as_ref().is_some_and(|resources| {
         resources.memory.is_some()
             || resources.cpu.is_some()
-            || resources.pids.as_ref().is_some_and(|pids| pids.limit.unwrap_or(0) > 0)
+            || resources.pids.as_ref().is_some_and(|pids| pids.limit.unwrap_or(-1) >= 0)
             || resources.block_io.is_some()
             || !resources.hugepage_limits.is_empty()
             || resources.network.is_some()

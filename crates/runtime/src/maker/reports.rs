@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
@@ -10,6 +9,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_si
 use crate::child::channel::Report;
 use crate::child::step::Step;
 use crate::error::{HookError, SetupError};
+use crate::hooks::signal_words;
 
 /// Turns a report of failure into an error. `command` and `path` are what was to be executed.
 pub(crate) fn explain(report: Report, command: &str, path: &str) -> SetupError {
@@ -30,26 +30,22 @@ pub(crate) fn explain(report: Report, command: &str, path: &str) -> SetupError {
             SetupError::CommandNotExecutable { command: command.to_owned(), source: source() }
         }
         Step::CreateContainerStart | Step::StartContainerStart => {
-            HookError::Start { stage: stage(step), path: PathBuf::from(subject), source: source() }
-                .into()
+            HookError::Start { stage: stage(step), hook: subject, source: source() }.into()
         }
         Step::CreateContainerFailed | Step::StartContainerFailed => HookError::Failed {
             stage: stage(step),
-            path: PathBuf::from(subject),
+            hook: subject,
             how: if code >= 256 {
-                format!("was killed by signal {}", code - 256)
+                format!("was killed by {}", signal_words(code - 256))
             } else {
                 format!("exited with {code}")
             },
             output: detail,
         }
         .into(),
-        Step::CreateContainerTimeout | Step::StartContainerTimeout => HookError::TimedOut {
-            stage: stage(step),
-            path: PathBuf::from(subject),
-            seconds: code.into(),
+        Step::CreateContainerTimeout | Step::StartContainerTimeout => {
+            HookError::TimedOut { stage: stage(step), hook: subject, seconds: code.into() }.into()
         }
-        .into(),
         step => {
             let mut action = step.action().to_owned();
             if !subject.is_empty() {
@@ -58,10 +54,17 @@ pub(crate) fn explain(report: Report, command: &str, path: &str) -> SetupError {
             if !detail.is_empty() {
                 action = format!("{action} ({detail})");
             }
+            if step == Step::Scheduler && code == libc::EPERM {
+                action.push_str(DEADLINE);
+            }
             SetupError::Step { action, source: source() }
         }
     }
 }
+
+/// See sched_setattr(2), EPERM.
+const DEADLINE: &str = " (without privileges, or a deadline in a cpuset of fewer than all CPUs: \
+                        the process scheduler can't be used together with AllowedCPUs)";
 
 fn stage(step: Step) -> &'static str {
     match step {
@@ -117,10 +120,7 @@ impl Ended {
             Self::Elsewhere => "its exit status is its parent's".to_owned(),
             Self::Reaped(status) => match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => format!("exited with {code}"),
-                (None, Some(signal)) => match crate::id::Signal::from_number(signal) {
-                    Some(signal) => format!("killed by {signal}"),
-                    None => format!("killed by signal {signal}"),
-                },
+                (None, Some(signal)) => format!("killed by {}", signal_words(signal)),
                 (None, None) => "ended".to_owned(),
             },
         }

@@ -14,6 +14,8 @@ use crate::sys::Pointers;
 pub(crate) struct HookPlan {
     /// The program.
     pub path: CString,
+    /// What errors call it.
+    pub label: String,
     /// Its arguments.
     pub arguments: Pointers,
     /// Its environment.
@@ -32,16 +34,18 @@ pub(crate) struct HookPlan {
 impl HookPlan {
     /// Prepares hooks; `state` is what they are told, the process id left out.
     pub(crate) fn all(hooks: &[Hook], state: &State) -> Result<Vec<Self>, ConfigError> {
-        hooks.iter().map(|hook| Self::new(hook, state)).collect()
+        let one = |(number, hook)| Self::new(number, hook, state);
+        hooks.iter().enumerate().map(one).collect()
     }
 
-    fn new(hook: &Hook, state: &State) -> Result<Self, ConfigError> {
+    fn new(number: usize, hook: &Hook, state: &State) -> Result<Self, ConfigError> {
         let arguments = strings(&hook.args, "hooks.args")?;
         let arguments =
             if arguments.is_empty() { vec![c_path(&hook.path, "hooks.path")?] } else { arguments };
         let environment = strings(&hook.env, "hooks.env")?;
         Ok(Self {
             path: c_path(&hook.path, "hooks.path")?,
+            label: crate::hooks::label(number, hook),
             arguments: Pointers::new(&arguments, 0),
             environment: Pointers::new(&environment, 0),
             inherits: environment.is_empty(),

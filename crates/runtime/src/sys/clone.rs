@@ -76,7 +76,14 @@ pub(crate) fn clone3(arguments: CloneArguments<'_>) -> Result<Cloned, Errno> {
     // on and to a note's pid, and without CLONE_VM the child gets copies of what is not shared.
     let result =
         unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<RawArguments>()) };
-    match check(result)? {
+    let result = match check(result) {
+        // Filters answer so, since they cannot look at what it is asked for.
+        Err(Errno::NOSYS) if arguments.cgroup.is_none() && arguments.note.is_none() => {
+            clone_with_pidfd(raw.flags | raw.exit_signal, &mut pidfd)
+        }
+        result => result,
+    };
+    match result? {
         0 => Ok(Cloned::Child),
         pid => {
             // SAFETY: with CLONE_PIDFD the kernel has put a new descriptor there, owned by nobody.
@@ -84,6 +91,15 @@ pub(crate) fn clone3(arguments: CloneArguments<'_>) -> Result<Cloned, Errno> {
             Ok(Cloned::Parent { pid: pid as i32, pidfd })
         }
     }
+}
+
+/// The older call, which takes fewer flags and has no place for both a pidfd and a note.
+#[cold]
+fn clone_with_pidfd(flags: u64, pidfd: &mut libc::c_int) -> Result<i64, Errno> {
+    let place: *mut libc::c_int = pidfd;
+    // SAFETY: without a stack and without CLONE_VM it is as fork(2) is; the kernel puts the pidfd
+    // where the third argument points, which is the caller's own.
+    check(unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, place, 0_usize, 0_usize) })
 }
 
 /// A step that a helper process takes on the caller's behalf.
