@@ -286,3 +286,110 @@ fn older_kernels_do_with_the_older_calls() {
     assert_eq!(strip(&common::text(&output.stdout)), strip(&modern), "{output:?}");
     bundle.assert_nothing_left();
 }
+
+#[test]
+fn a_path_that_is_masked_twice_is_mounted_over_once() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    fs::create_dir(bundle.rootfs().join("secret")).unwrap();
+    fs::write(bundle.rootfs().join("plain"), "hidden").unwrap();
+    for path in ["/secret", "/plain", "/plain", "//secret/"] {
+        bundle.push("/linux/maskedPaths", json!(path));
+    }
+    bundle.script("grep -c ' /secret ' /proc/mounts; grep -c ' /plain ' /proc/mounts; cat /plain");
+    assert_eq!(bundle.output(), "1\n1\n");
+}
+
+#[test]
+fn a_tmpfs_without_a_directory_below_it_is_open_to_all() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    fs::create_dir(bundle.rootfs().join("there")).unwrap();
+    fs::set_permissions(bundle.rootfs().join("there"), fs::Permissions::from_mode(0o710)).unwrap();
+    for place in ["/new/place", "/there"] {
+        bundle.mount(place, "tmpfs", "tmpfs", &["rw", "nodev"]);
+    }
+    bundle.mount("/new/own", "tmpfs", "tmpfs", &["mode=700"]);
+    bundle.mount("/new/copied", "tmpfs", "tmpfs", &["tmpcopyup"]);
+    bundle.script("stat -c %a /new /new/place /there /new/own /new/copied");
+    assert_eq!(bundle.output(), "755\n1777\n710\n700\n1777\n");
+    // The kernel's own is not an option, and what is below has the mode of any directory.
+    let mode = fs::metadata(bundle.rootfs().join("new/place")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o755);
+}
+
+/// A tree of mounts within the container, of which later mounts take parts, named as they are at
+/// the host: both their sources and their places.
+fn tree_of_mounts(bundle: &mut Bundle, mapped: bool) {
+    let outside = bundle.path().join("outside");
+    for (place, below) in [("a", "x"), ("b", "y"), ("c", "z")] {
+        fs::create_dir_all(outside.join(place).join(below)).unwrap();
+        fs::write(outside.join(place).join(below).join("file"), place).unwrap();
+        symlink(place, outside.join(format!("link-{place}"))).unwrap();
+    }
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o750)).unwrap();
+    for place in ["mnt", "end"] {
+        fs::create_dir(bundle.rootfs().join(place)).unwrap();
+    }
+    let outside = outside.display().to_string();
+    for (source, place) in
+        [("a", "/mnt"), ("link-b", "/mnt/x"), ("c", "/mnt/x/y"), ("link-a", "/mnt/x/y/z")]
+    {
+        bundle.mount(place, "bind", &format!("{outside}/{source}"), &["bind", "rprivate"]);
+    }
+    let root = bundle.rootfs().display().to_string();
+    for (source, place) in
+        [("/mnt/x", "/mnt/x/y/z/x"), ("/mnt/x/y", "/mnt/x/y/z"), ("/mnt", "/end")]
+    {
+        let (source, place) = (format!("{root}{source}"), format!("{root}{place}"));
+        bundle.mount(&place, "bind", &source, &["rbind", "rprivate"]);
+        if mapped {
+            let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+            let last = bundle.spec["mounts"].as_array().unwrap().len() - 1;
+            bundle.set(&format!("/mounts/{last}/uidMappings"), map.clone());
+            bundle.set(&format!("/mounts/{last}/gidMappings"), map);
+        }
+    }
+}
+
+#[test]
+fn a_mount_takes_what_earlier_ones_have_put_in_the_container() {
+    for in_user_namespace in [false, true] {
+        let Some(mut bundle) = Bundle::new() else { return };
+        if in_user_namespace {
+            bundle.user_namespace();
+        }
+        tree_of_mounts(&mut bundle, false);
+        bundle.args(&["/bin/cat", "/end/x/y/z/z/x/y/z/x/file"]);
+        assert_eq!(bundle.output(), "a", "{in_user_namespace}");
+    }
+}
+
+#[test]
+fn what_is_taken_from_the_container_can_have_its_ids_mapped() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    tree_of_mounts(&mut bundle, true);
+    bundle.script("cat /end/x/y/z/z/x/y/z/x/file; stat -c ' %u' /end");
+    let output = bundle.run();
+    if text(&output.stderr).contains("map the ids") {
+        eprintln!("SKIPPED: this file system takes no mapping of ids: {output:?}");
+        return;
+    }
+    assert_eq!(text(&output.stdout), "a 100000\n", "{output:?}");
+}
+
+#[test]
+fn places_behind_dangling_links_are_made_where_the_links_lead() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    fs::write(bundle.path().join("source"), "bound").unwrap();
+    symlink("/tmp/some/where", bundle.rootfs().join("jump")).unwrap();
+    symlink("/jump/deep/file", bundle.rootfs().join("etc/far")).unwrap();
+    symlink("/tmp/file", bundle.rootfs().join("etc/near")).unwrap();
+    symlink("/tmp/directory", bundle.rootfs().join("etc/directory")).unwrap();
+    bundle.mount("/etc/far", "", "source", &["bind"]);
+    bundle.mount("/etc/near", "", "source", &["bind"]);
+    bundle.mount("/etc/directory", "tmpfs", "tmpfs", &[]);
+    bundle.script(
+        "for f in /tmp/some/where/deep/file /tmp/file /tmp/directory; do \
+         grep -c \" $f \" /proc/mounts; done; cat /tmp/some/where/deep/file /tmp/file",
+    );
+    assert_eq!(bundle.output(), "1\n1\n1\nboundbound");
+}

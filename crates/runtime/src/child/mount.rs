@@ -105,12 +105,16 @@ fn file_system<'p>(
         return Ok(None);
     };
     let destination = plan.destination.to_bytes();
-    let target = if *ordinary_directory {
-        ordinary_target(plan, root)?
-    } else {
-        resolve::ensure(root, &plan.destination, Kind::Directory)
-            .at(Step::MountPoint, destination)?
+    let there = match ordinary_directory {
+        true => Ok(ordinary_target(plan, root)?),
+        false => resolve::open(root, &plan.destination, OFlags::PATH),
     };
+    let made = matches!(there, Err(Errno::NOENT));
+    let target = match there {
+        Err(Errno::NOENT) => resolve::ensure(root, &plan.destination, Kind::Directory),
+        there => there,
+    }
+    .at(Step::MountPoint, destination)?;
     if let Some(classic) = classic {
         let at_once = if *copy_up { 0 } else { plan.attributes.set };
         legacy::mount(name, classic, &target, at_once).at(Step::Mount, destination)?;
@@ -129,7 +133,9 @@ fn file_system<'p>(
         }
         context => context.at(Step::Mount, destination)?,
     };
-    if name.as_c_str() == c"tmpfs" {
+    // Where there was no directory to look like, it is as the kernel makes it: open to all, with
+    // the sticky bit.
+    if name.as_c_str() == c"tmpfs" && !made {
         inherit_mode(&context, &target).at(Step::MountOption, destination)?;
     }
     configure(&context, parameters, destination, |context| fsconfig_create(context))?;

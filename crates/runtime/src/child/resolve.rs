@@ -196,7 +196,8 @@ fn follow(
     let before = if target.first() == Some(&b'/') { &[][..] } else { path.get(begin) };
     let mut followed = Buffer::new(before)?;
     followed.push(target)?;
-    followed.push(b"/")?;
+    // What follows the link, if something does, begins with a slash: one at the end of a path would
+    // ask for a directory.
     followed.push(path.get(PATH).get(end..).unwrap_or_default())?;
     Ok(Some(followed))
 }

@@ -30,7 +30,8 @@ pub(crate) struct MountPlan {
     pub tree_attributes: MountAttributes,
     /// Propagation changes in order: the kind, and the reach.
     pub propagation: Vec<(u64, Reach)>,
-    /// The mapping of a new file system's ids. (What is bound has been mapped before.)
+    /// The mapping of the ids of a new file system, or of what is bound from inside the container.
+    /// (What is bound of the host has been mapped before.)
     pub id_map: Option<IdMap>,
     /// Whether it becomes read-only last of all, since something is still to be made in it.
     pub late_readonly: bool,
@@ -180,6 +181,11 @@ impl MountPlan {
         let field = format!("mounts[{index}]");
         // Relative destinations are an old mistake that runc takes as relative to the root.
         let destination = Path::new("/").join(&mount.destination);
+        // Some name the place by its path at the host, which runc takes, too.
+        let destination = match destination.strip_prefix(context.root) {
+            Ok(inside) => Path::new("/").join(inside),
+            Err(_) => destination,
+        };
         if destination.components().count() < 2 {
             return Err(ConfigError::invalid(
                 format!("{field}.destination"),
@@ -191,8 +197,10 @@ impl MountPlan {
         let mut id_map = None;
         let kind = match (parsed.bind, typ) {
             _ if parsed.remount => remount(&parsed, &field)?,
-            (Some(reach), _) => bind(mount, reach, &parsed, &field, context)?,
-            (None, "bind") => bind(mount, BindReach::One, &parsed, &field, context)?,
+            (Some(_), _) | (None, "bind") => {
+                let reach = parsed.bind.unwrap_or(BindReach::One);
+                bind(mount, reach, &parsed, &field, context, &mut id_map)?
+            }
             (None, "cgroup" | "cgroup2") => MountKind::Cgroup(cgroup(&field, context)?),
             (None, "none") => {
                 return Err(ConfigError::invalid(
@@ -348,6 +356,7 @@ fn bind(
     parsed: &MountOptions,
     field: &str,
     context: &MountContext<'_>,
+    later: &mut Option<IdMap>,
 ) -> Result<MountKind, ConfigError> {
     let source_field = format!("{field}.source");
     let source = mount
@@ -367,8 +376,12 @@ fn bind(
     let source = context.bundle.join(source);
     let reach = if reach == BindReach::Tree { Reach::Tree } else { Reach::One };
     let id_map = id_mapping(mount, parsed, field, context)?;
-    let inside = source.strip_prefix(context.root).ok().filter(|_| id_map.is_none());
+    // An id mapping takes privileges over the file system: the process has them for what is inside
+    // its root only when it is in no user namespace of its own.
+    let inside = source.strip_prefix(context.root).ok();
+    let inside = inside.filter(|_| id_map.is_none() || !context.open_sources);
     let source = if let Some(inside) = inside {
+        *later = id_map;
         BindSource::Inside(c_path(&Path::new("/").join(inside), &source_field)?)
     } else if context.open_sources || id_map.is_some() {
         let tree = open_tree(&source, reach).map_err(|errno| ConfigError::Open {

@@ -201,7 +201,7 @@ impl RootfsPlan {
             mounts,
             own_dev,
             devices: devices::prepare(linux, mode, own_dev)?,
-            masked: paths(&linux.masked_paths, "linux.maskedPaths")?,
+            masked: distinct(paths(&linux.masked_paths, "linux.maskedPaths")?),
             readonly_paths: paths(&linux.readonly_paths, "linux.readonlyPaths")?,
         })
     }
@@ -236,4 +236,13 @@ fn paths(texts: &[String], field: &str) -> Result<Vec<CString>, ConfigError> {
             c_string(text, &field)
         })
         .collect()
+}
+
+/// Each path once: masked again, it would only be one more mount. By components, so that a slash
+/// more makes no difference.
+fn distinct(paths: Vec<CString>) -> Vec<CString> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = |text: &CString| PathBuf::from(std::ffi::OsStr::from_bytes(text.to_bytes()));
+    let mut known = std::collections::BTreeSet::new();
+    paths.into_iter().filter(|text| known.insert(path(text))).collect()
 }
