@@ -140,6 +140,14 @@ fn a_created_container_waits_with_nothing_that_leads_out() {
     // The gate, the file for an error, and the socket to a maker that is gone.
     assert!(kinds.len() <= 3, "{kinds:?}");
     assert!(kinds.iter().any(|kind| kind.ends_with("exec.fifo")), "{kinds:?}");
+    // None of it is the program's.
+    bundle.must(&["start", &bundle.id]);
+    let program = || fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    common::eventually("the program runs", || program().starts_with(b"/bin/sleep"));
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let mut numbers: Vec<_> = descriptors.map(|entry| entry.unwrap().file_name()).collect();
+    numbers.sort();
+    assert_eq!(numbers, ["0", "1", "2"]);
 }
 
 #[test]
