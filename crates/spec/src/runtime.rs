@@ -121,8 +121,9 @@ pub struct Process {
     /// Size of the terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console_size: Option<ConsoleSize>,
-    /// Who the process runs as; root, if nobody is named.
-    #[serde(default, deserialize_with = "crate::null_as_absent")]
+    /// Who the process runs as; root, if nobody is named. (A `null` is somebody's mistake, and not
+    /// taken for root.)
+    #[serde(default)]
     pub user: User,
     /// The arguments; the first is the program.
     #[serde(
