@@ -392,6 +392,17 @@ pub enum StartError {
         #[source]
         source: SetupError,
     },
+    /// A hook failed, and the container is gone.
+    #[error("container {id} did not start, and is deleted")]
+    Hook {
+        /// The container.
+        id: ContainerId,
+        /// Which hook, and how.
+        #[source]
+        source: SetupError,
+        /// What failed while the container was deleted.
+        warnings: Vec<String>,
+    },
 }
 
 impl StartError {
@@ -400,7 +411,7 @@ impl StartError {
         match self {
             Self::Lookup(error) => error.kind(),
             Self::NotCreated { .. } => ErrorKind::State,
-            Self::Setup { source, .. } => source.kind(),
+            Self::Setup { source, .. } | Self::Hook { source, .. } => source.kind(),
         }
     }
 
@@ -409,7 +420,7 @@ impl StartError {
         match self {
             Self::Lookup(error) => error.hint(),
             Self::NotCreated { .. } => Some("a container is started once; create another"),
-            Self::Setup { source, .. } => source.hint(),
+            Self::Setup { source, .. } | Self::Hook { source, .. } => source.hint(),
         }
     }
 }

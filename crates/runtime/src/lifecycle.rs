@@ -1,6 +1,6 @@
 //! What happens to a container after it was created: start, kill, pause, and what is known of it (runtime.md, "Operations").
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use berth_cgroup::{Cgroup, FreezerState};
@@ -16,8 +16,9 @@ use crate::error::{
 use crate::hooks;
 use crate::id::{ContainerId, Signal};
 use crate::maker::reports;
-use crate::options::KillScope;
+use crate::options::{DeleteMode, KillScope};
 use crate::plan::namespaces::flag;
+use crate::removal;
 use crate::state::{Directory, Locked, Record, START_ERROR, start_time};
 
 /// A container that was found.
@@ -28,16 +29,29 @@ pub(crate) struct Container {
     pub directory: Directory,
     /// What is kept of it; `None` when its creation never got that far.
     pub record: Option<Record>,
+    /// Whether somebody was creating it when it was looked at.
+    pub creating: bool,
 }
 
 impl Container {
     /// Finds a container.
     pub(crate) fn open(root: &Path, id: &ContainerId) -> Result<Self, LookupError> {
         let directory = Directory::open(root, id)?;
-        let record = directory
-            .read_record()
-            .map_err(|source| LookupError::Record { id: id.clone(), source })?;
-        Ok(Self { id: id.clone(), directory, record })
+        let read = || {
+            let failed = |source| LookupError::Record { id: id.clone(), source };
+            directory.read_record().map_err(failed)
+        };
+        let mut record = read()?;
+        let mut creating = false;
+        if record.as_ref().is_none_or(|record| record.pid == 0) {
+            creating = !directory.try_lock();
+            if !creating {
+                // Who was creating it may have come to the end since the record was read.
+                record = read()?;
+                directory.unlock();
+            }
+        }
+        Ok(Self { id: id.clone(), directory, record, creating })
     }
 
     /// Finds a container that has a record.
@@ -73,12 +87,7 @@ impl Container {
 
     /// Somebody is creating it, or died over that.
     fn unfinished(&self) -> ContainerState {
-        if self.directory.try_lock() {
-            self.directory.unlock();
-            ContainerState::Stopped
-        } else {
-            ContainerState::Creating
-        }
+        if self.creating { ContainerState::Creating } else { ContainerState::Stopped }
     }
 
     /// A pidfd of its first process, if that lives.
@@ -122,19 +131,30 @@ pub(crate) fn start(root: &Path, id: &ContainerId) -> Result<(), StartError> {
     container.directory.remove_start_files();
     if let Some(report) = channel::decode(&report) {
         let (command, path) = command_of(&container);
-        return Err(in_setup(reports::explain(report, &command, &path)));
+        let error = reports::explain(report, &command, &path);
+        if !matches!(error, SetupError::Hook(_)) {
+            return Err(in_setup(error));
+        }
+        return Err(destroy(root, container, error));
     }
     if record.poststart.is_empty() {
         return Ok(());
     }
     let state = record.state(id, ContainerState::Running);
-    hooks::run_all("poststart", &record.poststart, &state).map_err(|error| {
-        // The specification: generate an error, stop the container, go on with its deletion.
-        if let Some(pidfd) = Container::pidfd(&record) {
-            reports::kill_and_wait(pidfd.as_fd());
-        }
-        in_setup(SetupError::Hook(error))
-    })
+    hooks::run_all("poststart", &record.poststart, &state)
+        .map_err(|error| destroy(root, container, SetupError::Hook(error)))
+}
+
+/// What the specification has for hooks that fail when a container starts: an error, the container
+/// is stopped, destroyed, and its poststop hooks run. What cannot be removed is left to `delete`.
+#[cold]
+fn destroy(root: &Path, container: Container, source: SetupError) -> StartError {
+    let id = container.id.clone();
+    let warnings = match removal::remove(root, &container, DeleteMode::Force) {
+        Ok(warnings) => warnings,
+        Err(error) => vec![crate::error::chain(&error)],
+    };
+    StartError::Hook { id, source, warnings }
 }
 
 /// What the container was to execute, for an error message.
@@ -228,4 +248,23 @@ pub(crate) fn with_cgroup<T>(
     open_cgroup(&record).and_then(|cgroup| run(&cgroup)).map_err(|source| {
         CgroupOperationError::Cgroup { operation, id: id.clone(), source: Box::new(source) }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_being_created_is_not_taken_for_stopped() {
+        let root = std::env::temp_dir().join(format!("berth-lifecycle-{}", std::process::id()));
+        let id = ContainerId::new("c").unwrap();
+        let creator = Directory::create(&root, &id).unwrap().unwrap();
+        let seen = Container::open(&root, &id).unwrap();
+        // The creator comes to its end between two looks.
+        creator.unlock();
+        assert_eq!(seen.status(), ContainerState::Creating);
+        let abandoned = Container::open(&root, &id).unwrap();
+        assert_eq!(abandoned.status(), ContainerState::Stopped);
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 }

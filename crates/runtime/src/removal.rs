@@ -51,7 +51,7 @@ pub(crate) fn delete(
         Err(StateFileError::Damaged { .. }) if mode == DeleteMode::Force => None,
         record => record.map_err(|source| LookupError::Record { id: id.clone(), source })?,
     };
-    remove(root, &Container { id: id.clone(), directory, record }, mode)
+    remove(root, &Container { id: id.clone(), directory, record, creating: false }, mode)
 }
 
 fn in_state(id: &ContainerId, source: StateFileError) -> DeleteError {
@@ -73,7 +73,8 @@ fn refuse_creating(root: &Path, id: &ContainerId) -> Result<(), DeleteError> {
     }
 }
 
-fn remove(
+/// Removes a container whose lock is this process' own.
+pub(crate) fn remove(
     root: &Path,
     container: &Container,
     mode: DeleteMode,

@@ -107,7 +107,8 @@ impl Runtime {
         checkpoint::restore(&self.creator(), options)
     }
 
-    /// Lets a created container execute its program, and runs its poststart hooks.
+    /// Lets a created container execute its program, and runs its poststart hooks. When a hook
+    /// fails, the container is deleted.
     pub fn start(&self, id: &ContainerId) -> Result<(), StartError> {
         lifecycle::start(&self.root, id)
     }

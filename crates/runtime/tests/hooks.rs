@@ -130,18 +130,32 @@ fn a_missing_hook_is_told() {
 }
 
 #[test]
-fn a_failing_poststart_hook_stops_the_container() {
+fn a_hook_that_fails_at_the_start_has_the_container_destroyed() {
     let Some(mut bundle) = Bundle::new() else { return };
+    let mark = bundle.path().join("mark");
     bundle.args(&["/bin/sleep", "1000"]);
-    bundle.set("/hooks", json!({ "poststart": [{ "path": "/bin/false" }] }));
-    assert!(bundle.refusal().contains("error running poststart hook #0: /bin/false exited with 1"));
-    bundle.write();
-    bundle.must(&["create", &bundle.id]);
-    let output = bundle.call(&["start", &bundle.id]);
-    assert!(text(&output.stderr).contains("poststart"), "{output:?}");
-    assert_eq!(bundle.status(), "stopped");
-    bundle.must(&["delete", &bundle.id]);
-    bundle.assert_nothing_left();
+    let poststop = json!([
+        { "path": "/bin/sh", "args": ["sh", "-c", format!("echo >>{}", mark.display())] },
+        { "path": "/bin/false" },
+    ]);
+    for (kind, path) in [("startContainer", "/bin/false"), ("poststart", "/bin/false")] {
+        bundle.set("/hooks", json!({ kind: [{ "path": path }], "poststop": poststop }));
+        let named = format!("{kind} hook #0: {path}");
+        assert!(bundle.refusal().contains(&named));
+        bundle.write();
+        fs::remove_file(&mark).unwrap();
+        bundle.must(&["create", &bundle.id]);
+        assert!(!mark.exists());
+        let output = bundle.call(&["start", &bundle.id]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = text(&output.stderr);
+        assert!(told.contains(&named), "{told}");
+        assert!(told.contains("poststop hook #1: /bin/false exited with 1"), "{told}");
+        assert!(mark.exists(), "{kind}");
+        let output = bundle.call(&["state", &bundle.id]);
+        assert!(text(&output.stderr).contains("does not exist"), "{output:?}");
+        bundle.assert_nothing_left();
+    }
 }
 
 #[test]
