@@ -399,7 +399,7 @@ pub enum StartError {
         id: ContainerId,
         /// Which hook, and how.
         #[source]
-        source: SetupError,
+        source: Box<SetupError>,
         /// What failed while the container was deleted.
         warnings: Vec<String>,
     },
@@ -411,7 +411,8 @@ impl StartError {
         match self {
             Self::Lookup(error) => error.kind(),
             Self::NotCreated { .. } => ErrorKind::State,
-            Self::Setup { source, .. } | Self::Hook { source, .. } => source.kind(),
+            Self::Setup { source, .. } => source.kind(),
+            Self::Hook { source, .. } => source.kind(),
         }
     }
 
@@ -420,7 +421,8 @@ impl StartError {
         match self {
             Self::Lookup(error) => error.hint(),
             Self::NotCreated { .. } => Some("a container is started once; create another"),
-            Self::Setup { source, .. } | Self::Hook { source, .. } => source.hint(),
+            Self::Setup { source, .. } => source.hint(),
+            Self::Hook { source, .. } => source.hint(),
         }
     }
 }

@@ -154,7 +154,7 @@ fn destroy(root: &Path, container: Container, source: SetupError) -> StartError 
         Ok(warnings) => warnings,
         Err(error) => vec![crate::error::chain(&error)],
     };
-    StartError::Hook { id, source, warnings }
+    StartError::Hook { id, source: Box::new(source), warnings }
 }
 
 /// What the container was to execute, for an error message.

@@ -138,9 +138,10 @@ fn a_hook_that_fails_at_the_start_has_the_container_destroyed() {
         { "path": "/bin/sh", "args": ["sh", "-c", format!("echo >>{}", mark.display())] },
         { "path": "/bin/false" },
     ]);
-    for (kind, path) in [("startContainer", "/bin/false"), ("poststart", "/bin/false")] {
-        bundle.set("/hooks", json!({ kind: [{ "path": path }], "poststop": poststop }));
-        let named = format!("{kind} hook #0: {path}");
+    let failing = json!([{ "path": "/bin/sh", "args": ["sh", "-c", "exit 3"] }]);
+    for kind in ["startContainer", "poststart"] {
+        bundle.set("/hooks", json!({ kind: failing, "poststop": poststop }));
+        let named = format!("{kind} hook #0: /bin/sh exited with 3");
         assert!(bundle.refusal().contains(&named));
         bundle.write();
         fs::remove_file(&mark).unwrap();

@@ -206,3 +206,17 @@ fn in_a_dev_of_the_host_nothing_is_made_but_elsewhere_it_is() {
     assert_eq!(bundle.output(), "0\ncharacter special file 1:3\n");
     assert_eq!(fs::read_dir(&dev).unwrap().count(), 0);
 }
+
+#[test]
+fn values_for_a_file_system_are_passed_over_on_a_bind_mount() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let source = bundle.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    bundle.mount("/x", "bind", source.to_str().unwrap(), &["bind", "ro", "mode=755", "size=1k"]);
+    bundle.script("grep ' /x ' /proc/mounts | cut -d' ' -f4");
+    let printed = bundle.output();
+    assert!(printed.starts_with("ro,") && !printed.contains("size=1k"), "{printed}");
+    // A word that is nothing is a mistake.
+    bundle.mount("/y", "bind", source.to_str().unwrap(), &["bind", "nosuids"]);
+    assert!(bundle.refusal().contains("nosuids"));
+}

@@ -242,3 +242,10 @@ fn what_go_programs_write_for_nothing_is_nothing() {
     bundle.args(&["/bin/echo", "runs"]);
     assert_eq!(bundle.output(), "runs\n");
 }
+
+#[test]
+fn the_loopback_device_of_a_new_network_is_up() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    bundle.script("grep -qw 127.0.0.1 /proc/net/fib_trie && echo 1");
+    assert_eq!(bundle.output(), "1\n");
+}

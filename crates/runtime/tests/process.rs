@@ -201,6 +201,9 @@ fn a_working_directory_is_made_if_it_is_missing() {
     bundle.script("pwd").set("/process/cwd", json!("/made/deep"));
     bundle.set("/root/readonly", json!(false));
     assert_eq!(bundle.output(), "/made/deep\n");
+    // In a root that becomes read-only it is made before.
+    bundle.set("/root/readonly", json!(true)).set("/process/cwd", json!("/made/deeper"));
+    assert_eq!(bundle.output(), "/made/deeper\n");
 }
 
 #[test]

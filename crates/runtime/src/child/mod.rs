@@ -116,6 +116,7 @@ fn set_up<'p>(
                 procfs = Some(open_procfs(root.as_fd())?);
             }
             sysctls(plan, procfs.as_ref())?;
+            rootfs::make_directory(root_plan, &plan.process.cwd, root.as_fd());
             rootfs::protect(root_plan, root.as_fd())?;
             rootfs::change_root(root_plan, root.as_fd())?;
             slave
@@ -207,6 +208,7 @@ fn create_hooks<'p>(plan: &'p Plan, socket: BorrowedFd<'_>) -> Result<(), Failur
 }
 
 fn names(plan: &Plan) -> Result<(), Failure<'_>> {
+    namespaces::set_up_loopback(&plan.namespaces)?;
     if let Some(name) = &plan.hostname {
         rustix::system::sethostname(name).at(Step::Hostname, name)?;
     }

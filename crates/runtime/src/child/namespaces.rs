@@ -1,7 +1,11 @@
 //! Joining and making namespaces from within the new process (namespaces(7)).
 
+use berth_spec::runtime::LinuxNamespaceType;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
+};
 
 use super::step::{At as _, Failure, Step};
 use crate::plan::{NamespacePlan, Plan};
@@ -97,4 +101,52 @@ fn enter_own(procfs: &Procfs) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let namespace = rustix::fs::openat(directory, c"time_for_children", flags, Mode::empty())?;
     sys::setns(&namespace, libc::CLONE_NEWTIME as u64)
+}
+
+/// Sets up the loopback device of a new network namespace, as runc and crun do: programs that talk
+/// to themselves expect it.
+pub(crate) fn set_up_loopback(plan: &NamespacePlan) -> Result<(), Failure<'_>> {
+    if !plan.has_new(LinuxNamespaceType::Network) {
+        return Ok(());
+    }
+    match loopback() {
+        // What may make the namespace, but may or can do nothing in it.
+        Ok(()) | Err(Errno::PERM | Errno::ACCESS | Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT) => {
+            Ok(())
+        }
+        Err(errno) => Err(Failure::new(Step::Loopback, b"", errno)),
+    }
+}
+
+fn loopback() -> Result<(), Errno> {
+    const NEWLINK: u16 = 16;
+    const REQUEST: u16 = 1;
+    const ACK: u16 = 4;
+    // The first device of every namespace.
+    const LOOPBACK: u32 = 1;
+    const UP: u32 = 1;
+    let kinds = u32::from_ne_bytes(pair(NEWLINK, REQUEST | ACK));
+    // A struct nlmsghdr and a struct ifinfomsg, in words of four bytes.
+    let words = [32, kinds, 0, 0, 0, LOOPBACK, UP, UP];
+    let mut message = [0u8; 32];
+    for (place, word) in message.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    send(&socket, &message, SendFlags::empty())?;
+    let mut answer = [0u8; 256];
+    recv(&socket, &mut answer[..], RecvFlags::empty())?;
+    match answer.get(16..).and_then(|rest| rest.first_chunk()).map(|code| i32::from_ne_bytes(*code))
+    {
+        Some(0) => Ok(()),
+        Some(code) => Err(Errno::from_raw_os_error(code.wrapping_neg())),
+        None => Err(Errno::BADMSG),
+    }
+}
+
+/// Two numbers of two bytes, one behind the other.
+fn pair(first: u16, second: u16) -> [u8; 4] {
+    let ([a, b], [c, d]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    [a, b, c, d]
 }

@@ -12,7 +12,7 @@ use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
 use super::devices;
 use super::mount::{self, CgroupPaths};
-use super::resolve;
+use super::resolve::{self, Kind};
 use super::step::{At as _, Failure, Step};
 use crate::options::Pivot;
 use crate::plan::RootfsPlan;
@@ -77,6 +77,14 @@ fn attach_root(plan: &RootfsPlan) -> Result<OwnedFd, Failure<'_>> {
     root.try_clone_to_owned()
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::MFILE))
         .at(Step::OpenRoot, path)
+}
+
+/// Makes the working directory if the image lacks it, in a root that becomes read-only. What keeps
+/// it from being made shows when it is entered.
+pub(crate) fn make_directory(plan: &RootfsPlan, cwd: &std::ffi::CStr, root: BorrowedFd<'_>) {
+    if plan.readonly {
+        let _ = resolve::ensure(root, cwd, Kind::Directory);
+    }
 }
 
 /// Makes paths read-only and unreadable, and the root read-only.

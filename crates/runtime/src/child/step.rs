@@ -60,6 +60,8 @@ pub(crate) enum Step {
     ChangeRoot,
     /// Setting the host name.
     Hostname,
+    /// Setting up the loopback device.
+    Loopback,
     /// Setting the domain name.
     Domainname,
     /// Opening a procfs of the container's.
@@ -158,6 +160,7 @@ const ALL: &[(Step, &str)] = &[
     (Step::ReadonlyRoot, "make the root file system read-only"),
     (Step::ChangeRoot, "change the root to"),
     (Step::Hostname, "set the host name"),
+    (Step::Loopback, "set up the loopback device"),
     (Step::Domainname, "set the domain name"),
     (Step::Procfs, "open a procfs of the container's own"),
     (Step::Sysctl, "set linux.sysctl"),

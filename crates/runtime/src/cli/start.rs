@@ -22,7 +22,9 @@ pub(crate) fn start(runtime: &Runtime, id: &ContainerId, log: &Log) -> Result<()
 fn let_go(runtime: &Runtime, id: &ContainerId, log: &Log) -> Result<(), Fault> {
     runtime.start(id).map_err(|error| {
         if let StartError::Hook { warnings, .. } = &error {
-            warnings.iter().for_each(|warning| log.warn(warning));
+            for warning in warnings {
+                log.warn(warning);
+            }
         }
         error.into()
     })

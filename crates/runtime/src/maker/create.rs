@@ -683,7 +683,9 @@ impl Prepared<'_> {
                 errors: creation.directory.create_file(START_ERROR).map_err(in_state)?.into(),
             },
         };
-        let sysctls = sysctl::prepare(self.linux, &namespaces).map_err(in_config)?;
+        let sysctls =
+            sysctl::prepare(self.linux, self.bundle.spec.domainname.as_deref(), &namespaces)
+                .map_err(in_config)?;
         let name = |name: &Option<String>| {
             name.as_deref().filter(|name| !name.is_empty()).map(|name| name.as_bytes().to_vec())
         };

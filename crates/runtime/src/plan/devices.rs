@@ -1,7 +1,7 @@
 //! Device nodes (config-linux.md, "Devices" and "Default Devices").
 
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use berth_spec::runtime::{Linux, LinuxDevice};
 use rustix::fs::FileType;
@@ -133,16 +133,18 @@ fn given(device: &LinuxDevice, field: &str, mode: DeviceMode) -> Result<DevicePl
     let permissions = device.file_mode.unwrap_or(0o666) & 0o7777;
     // A FIFO can be made anywhere.
     let mode = if kind == FileType::Fifo { DeviceMode::Make } else { mode };
+    // Without the slash at its end that is for directories.
+    let path: PathBuf = device.path.components().collect();
     Ok(DevicePlan {
-        path: c_path(&device.path, &format!("{field}.path"))?,
-        node: node(&device.path, kind, device_number, permissions, owner, mode).map_err(
-            |error| match error {
+        path: c_path(&path, &format!("{field}.path"))?,
+        node: node(&path, kind, device_number, permissions, owner, mode).map_err(|error| {
+            match error {
                 ConfigError::Open { path, source, .. } => {
                     ConfigError::Open { field: format!("{field}.path"), path, source }
                 }
                 error => error,
-            },
-        )?,
+            }
+        })?,
     })
 }
 
@@ -190,6 +192,14 @@ mod tests {
         assert_eq!(devices.len(), DEFAULT.len());
         let last = devices.last().unwrap();
         assert!(matches!(last.node, Node::Make { mode: 0o600, owner: Some((7, 0)), .. }));
+    }
+
+    #[test]
+    fn a_slash_at_the_end_of_a_path_is_no_directory() {
+        let pipe =
+            LinuxDevice { typ: "p".to_owned(), path: "/x//pipe/".into(), ..LinuxDevice::default() };
+        let device = given(&pipe, "linux.devices[0]", DeviceMode::Make).unwrap();
+        assert_eq!(device.path.as_c_str(), c"/x/pipe");
     }
 
     #[test]

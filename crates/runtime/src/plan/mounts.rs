@@ -364,9 +364,10 @@ fn bind(
         .as_deref()
         .filter(|source| !source.as_os_str().is_empty())
         .ok_or_else(|| ConfigError::invalid(&source_field, "a bind mount needs a source"))?;
+    // Callers pass values such as mode= and size= on for all mounts, and mount(2) passes over them.
     let superblock = options::is_superblock_option;
     if let Some((key, _)) =
-        parsed.data.iter().find(|(key, value)| value.is_some() || !superblock(key))
+        parsed.data.iter().find(|(key, value)| value.is_none() && !superblock(key))
     {
         return Err(ConfigError::unsupported(
             format!("{field}.options ({key})"),

@@ -36,6 +36,7 @@ const IPC: &[&str] = &[
 /// Checks and prepares all parameters.
 pub(crate) fn prepare(
     linux: &Linux,
+    domainname: Option<&str>,
     namespaces: &NamespacePlan,
 ) -> Result<Vec<SysctlPlan>, ConfigError> {
     let own = namespaces.all();
@@ -59,6 +60,10 @@ pub(crate) fn prepare(
                     field,
                     format!("needs a {} namespace of the container's own", kind.as_str()),
                 ));
+            }
+            let other = domainname.filter(|name| !name.is_empty() && name != value);
+            if other.is_some() && path == "kernel/domainname" {
+                return Err(ConfigError::invalid(field, "differs from domainname"));
             }
             Ok(SysctlPlan {
                 path: c_string(&format!("sys/{path}"), &field)?,
@@ -109,7 +114,7 @@ mod tests {
             clone: flag(LinuxNamespaceType::Network) | flag(LinuxNamespaceType::Ipc),
             ..NamespacePlan::default()
         };
-        prepare(&linux, &namespaces).map(|plans| plans[0].path.to_str().unwrap().to_owned())
+        prepare(&linux, None, &namespaces).map(|plans| plans[0].path.to_str().unwrap().to_owned())
     }
 
     #[test]
@@ -118,6 +123,19 @@ mod tests {
         assert_eq!(check("net/ipv4/conf/eth0.1/x").unwrap(), "sys/net/ipv4/conf/eth0.1/x");
         assert_eq!(check("net.ipv4.conf.eth0/1.x").unwrap(), "sys/net/ipv4/conf/eth0.1/x");
         assert_eq!(check("kernel.shm_rmid_forced").unwrap(), "sys/kernel/shm_rmid_forced");
+    }
+
+    #[test]
+    fn a_domain_name_is_said_once() {
+        let mut linux = Linux::default();
+        linux.sysctl.insert("kernel.domainname".to_owned(), "here".to_owned());
+        let clone = flag(LinuxNamespaceType::Uts);
+        let namespaces = NamespacePlan { clone, ..NamespacePlan::default() };
+        for (name, good) in [(None, true), (Some(""), true), (Some("here"), true)] {
+            assert_eq!(prepare(&linux, name, &namespaces).is_ok(), good, "{name:?}");
+        }
+        let error = prepare(&linux, Some("there"), &namespaces).unwrap_err().to_string();
+        assert!(error.contains("linux.sysctl.kernel.domainname"), "{error}");
     }
 
     #[test]
