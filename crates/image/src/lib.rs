@@ -12,6 +12,8 @@ mod compression;
 pub mod default_spec;
 pub mod digest;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod image;
 mod import;
 mod layer;

@@ -10,11 +10,13 @@
 pub mod binaries;
 pub mod cgroups;
 pub mod command;
+mod damaged;
 pub mod debian;
 pub mod peers;
 pub mod scratch;
 
 pub use command::{Finished, finish};
+pub use damaged::damaged;
 pub use scratch::Scratch;
 
 /// Says that the calling test cannot run here, and why; the test returns after it.
