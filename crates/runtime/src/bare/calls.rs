@@ -137,12 +137,10 @@ calls! {
     "eventfd" SYS_eventfd2
     "execve" SYS_execve
     "exit" SYS_exit_group
-    "faccessat" SYS_faccessat
     "faccessat2" SYS_faccessat2
     "fallocate64" SYS_fallocate
     "fchdir" SYS_fchdir
     "fchmod" SYS_fchmod
-    "fchmodat" SYS_fchmodat
     "fchown" SYS_fchown
     "fchownat" SYS_fchownat
     "fcntl" SYS_fcntl

@@ -45,13 +45,13 @@ struct State {
 }
 
 /// The program's memory.
-struct Memory(UnsafeCell<State>);
+pub(super) struct Memory(UnsafeCell<State>);
 
 // SAFETY: there is one thread.
 unsafe impl Sync for Memory {}
 
-#[global_allocator]
-static MEMORY: Memory = Memory(UnsafeCell::new(State {
+#[cfg_attr(bare, global_allocator)]
+pub(super) static MEMORY: Memory = Memory(UnsafeCell::new(State {
     waiting: [null_mut(); SIZES],
     next: FIRST.0.get().cast(),
     left: FIRST_REGION,
@@ -59,7 +59,7 @@ static MEMORY: Memory = Memory(UnsafeCell::new(State {
 
 /// The size that a block gets: a power of two or three quarters of one, at least 16; and its place
 /// among the sizes.
-pub(super) const fn rounded(size: usize) -> (usize, usize) {
+const fn rounded(size: usize) -> (usize, usize) {
     if size <= ALIGNMENT {
         return (ALIGNMENT, 0);
     }
@@ -216,8 +216,8 @@ fn with_header(size: usize) -> Option<Layout> {
 }
 
 /// malloc(3), for what the standard library takes from C functions and gives back by `free`.
-#[unsafe(no_mangle)]
-extern "C" fn malloc(size: usize) -> *mut u8 {
+#[cfg_attr(bare, unsafe(no_mangle))]
+pub(super) extern "C" fn malloc(size: usize) -> *mut u8 {
     let Some(layout) = with_header(size) else { return null_mut() };
     // SAFETY: the size is not zero.
     let block = unsafe { MEMORY.alloc(layout) };
@@ -230,8 +230,8 @@ extern "C" fn malloc(size: usize) -> *mut u8 {
 }
 
 /// free(3).
-#[unsafe(no_mangle)]
-extern "C" fn free(pointer: *mut u8) {
+#[cfg_attr(bare, unsafe(no_mangle))]
+pub(super) extern "C" fn free(pointer: *mut u8) {
     if pointer.is_null() {
         return;
     }

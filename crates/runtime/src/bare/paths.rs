@@ -6,6 +6,7 @@ use super::set_errno;
 
 unsafe extern "C" {
     fn close(descriptor: c_int) -> c_int;
+    fn free(pointer: *mut u8);
     fn execve(
         path: *const c_char,
         arguments: *const *const c_char,
@@ -16,7 +17,7 @@ unsafe extern "C" {
     fn open64(path: *const c_char, flags: c_int, ...) -> c_int;
     fn readlink(path: *const c_char, buffer: *mut u8, size: usize) -> isize;
     fn syscall(number: i64, ...) -> i64;
-    static environ: *const *const c_char;
+    static mut environ: *const *const c_char;
 }
 
 /// getcwd(3), into a buffer of the caller's.
@@ -63,11 +64,23 @@ fn name_of(descriptor: c_int) -> *mut c_char {
     }
     // SAFETY: the memory has room for one more byte than is asked for.
     let length = unsafe { readlink(link.as_ptr(), memory, size - 1) };
-    let Ok(length) = usize::try_from(length) else { return std::ptr::null_mut() };
-    let end = memory.wrapping_add(length);
-    // SAFETY: `length` is less than `size`.
-    unsafe { end.write(0) };
-    memory.cast()
+    match usize::try_from(length) {
+        Ok(length) if length < size - 1 => {
+            let end = memory.wrapping_add(length);
+            // SAFETY: `length` is less than `size`.
+            unsafe { end.write(0) };
+            memory.cast()
+        }
+        outcome => {
+            // SAFETY: it was taken above, and nobody else knows it.
+            unsafe { free(memory) };
+            if outcome.is_ok() {
+                // The kernel cuts what is too long for the buffer.
+                set_errno(libc::ENAMETOOLONG);
+            }
+            std::ptr::null_mut()
+        }
+    }
 }
 
 /// execvp(3): a name without a slash is looked for in `PATH`.

@@ -6,6 +6,8 @@
 
 use std::ffi::{c_int, c_void};
 
+use super::calls::function;
+
 /// `_URC_END_OF_STACK`.
 const END_OF_STACK: c_int = 5;
 
@@ -34,8 +36,11 @@ without_context! {
     _Unwind_GetLanguageSpecificData
     _Unwind_GetRegionStart
     _Unwind_GetTextRelBase
-    _Unwind_Resume
 }
+
+// Nothing is unwound, so nobody can go on with that; its callers count on its not returning.
+function!("_Unwind_Resume":
+    "jmp abort";);
 
 /// Gives nothing, as the others.
 #[unsafe(no_mangle)]
