@@ -52,6 +52,8 @@ pub fn run(arguments: &[OsString]) -> Outcome {
     let root = fs::canonicalize(root).map_err(|error| Failure::file(root, &error))?;
     // A client that goes away must end its own connection only.
     sys::ignore_signal(sys::SIGPIPE);
+    sys::end_on_signal(sys::SIGTERM);
+    sys::end_on_signal(sys::SIGINT);
     let failed = |error: &io::Error| Failure::file(address.to_string(), error);
     let listener = TcpListener::bind(address).map_err(|error| failed(&error))?;
     let bound = listener.local_addr().map_err(|error| failed(&error))?;

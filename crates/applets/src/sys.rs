@@ -171,6 +171,18 @@ pub fn catch_signal(number: i32) {
     siginterrupt(number, 1);
 }
 
+extern "C" fn end_by_signal(number: c_int) {
+    _exit(128 + number);
+}
+
+/// Ends the process when a signal comes, for programs that may be a PID 1: there the default action
+/// of a signal is nothing.
+pub fn end_on_signal(number: i32) {
+    let handler: extern "C" fn(c_int) = end_by_signal;
+    // SAFETY: the handler only ends the process, which is async-signal-safe.
+    unsafe { signal(number, handler as usize) };
+}
+
 /// Takes one noted signal, the lowest first.
 pub fn take_signal() -> Option<i32> {
     let pending = PENDING.load(Ordering::SeqCst);

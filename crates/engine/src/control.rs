@@ -80,7 +80,8 @@ impl Core {
         }
         drop(monitor);
         self.clean_up_now(id)?;
-        Ok(Stopped::Now)
+        let in_vain = !ended && seconds > 0;
+        Ok(if in_vain { Stopped::Killed { signal, seconds } } else { Stopped::Now })
     }
 
     /// Cleans up after a container that has ended, or sees that somebody else does.

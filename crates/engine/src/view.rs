@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::attachment::Attachment;
+use crate::signal::Signal;
 
 /// What `create` gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,6 +214,13 @@ pub struct ContainerStatistics {
 pub enum Stopped {
     /// It ran and was stopped.
     Now,
+    /// It ran on for all the time that it was given after its stop signal, and was killed.
+    Killed {
+        /// What it did not end by.
+        signal: Signal,
+        /// How long it was given.
+        seconds: u32,
+    },
     /// It did not run.
     Already,
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_engine::view::{ContainerStatus, Pruned};
+use berth_engine::view::{ContainerStatus, Pruned, Stopped};
 use berth_engine::{Engine, ErrorKind, RemoveOptions, StopOptions};
 
 use super::selection::{self, Tally, removal_code};
@@ -99,7 +99,11 @@ pub fn stop(arguments: &args::Stop, context: &Context) -> Result<u8, Failure> {
             selection::containers(engine, selection, files, ContainerStatus::is_active).await?;
         let missing = Missing::ignored_if(arguments.ignore || selection.all);
         each(engine, names, missing, Failure::exit_code, async |engine, name| {
-            engine.stop(name, options).await?;
+            if let Stopped::Killed { signal, seconds } = engine.stop(name, options).await? {
+                output::warning(&format!(
+                    "container {name} did not end within {seconds} s of {signal} and was killed"
+                ));
+            }
             Ok(())
         })
         .await
