@@ -119,9 +119,19 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Outcome> 
             ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 Outcome::Incomplete(help(&mut command, &path))
             }
-            _ => Outcome::Wrong(Box::new(failure(&error, &path))),
+            _ => match help_of_help(&words, &path) {
+                Some(parent) => Outcome::Text(help(&mut command, parent)),
+                None => Outcome::Wrong(Box::new(failure(&error, &path))),
+            },
         }
     })
+}
+
+/// The command whose help `berth help --help` asks for: clap takes the option for a command's name.
+fn help_of_help<'a>(words: &[OsString], path: &'a [String]) -> Option<&'a [String]> {
+    let is_asked = words.last().is_some_and(|word| word == "--help" || word == "-h");
+    let (last, parent) = path.split_last()?;
+    (is_asked && last == "help").then_some(parent)
 }
 
 /// The command that the words are for, such as `container`, `ls`.

@@ -40,7 +40,7 @@ pub fn run(arguments: &Verify, context: &Context) -> Result<u8, Failure> {
     drop(progress);
     print(&format, &report)?;
     if !report.problems.is_empty() {
-        let text = format!("{} of the stored contents are damaged", report.problems.len());
+        let text = format!("{} damaged or missing", counted(report.problems.len(), "blob"));
         let failure = Failure::new(berth_engine::ErrorKind::Internal, text)
             .with_hint("load the image again: what is damaged has been taken out of the store");
         tally.take(Err::<(), _>(failure));
@@ -59,7 +59,8 @@ fn print(format: &Format, report: &VerifyReport) -> Result<(), Failure> {
             output::json(&value) + "\n"
         }
         Format::Default if rows.is_empty() => {
-            format!("{} images, {} blobs: all are whole\n", report.images, report.blobs)
+            let images = counted(report.images, "image");
+            format!("{images}, {}: all are whole\n", counted(report.blobs, "blob"))
         }
         format => {
             let shown = vec!["Image", "Digest", "Problem"];
@@ -68,6 +69,12 @@ fn print(format: &Format, report: &VerifyReport) -> Result<(), Failure> {
         }
     };
     Ok(output::print(&text)?)
+}
+
+/// A number with the word for it.
+fn counted(number: usize, word: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {word}{plural}")
 }
 
 fn row(problem: &Problem) -> Row {

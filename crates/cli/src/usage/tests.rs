@@ -156,6 +156,8 @@ fn mistakes_are_told_in_one_line_with_hints() {
     hint: berth --help shows what can be written
     ");
     assert!(wrong(&["--log-level", "debug"]).contains("Usage: berth [OPTIONS] <COMMAND>"));
+    assert!(wrong(&["help", "--help"]).contains("Usage: berth [OPTIONS] <COMMAND>"));
+    assert!(wrong(&["volume", "help", "-h"]).contains("Usage: berth volume [OPTIONS] <COMMAND>"));
     assert!(wrong(&["volume"]).contains("Usage: berth volume [OPTIONS] <COMMAND>"));
     insta::assert_snapshot!(wrong(&["run", "--cpus", "1", "--cpu-quota", "5", "demo"]), @"
     Error: the argument '--cpus <NUMBER>' cannot be used with '--cpu-quota <MICROSECONDS>'
