@@ -36,6 +36,25 @@ fn the_runtimes_own_processors_are_not_the_containers() {
 }
 
 #[test]
+fn a_deadline_on_some_processors_only_is_refused_with_the_reason() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    if own.lines().any(|line| line == "Cpus_allowed_list:\t0") {
+        eprintln!("SKIPPED: there is one processor only");
+        return;
+    }
+    bundle.set("/linux/resources/cpu", json!({ "cpus": "0" }));
+    bundle.set(
+        "/process/scheduler",
+        json!({ "policy": "SCHED_DEADLINE", "runtime": 42_000, "deadline": 1_000_000,
+                "period": 1_000_000 }),
+    );
+    let message = bundle.refusal();
+    assert!(message.contains("set process.scheduler"), "{message}");
+    assert!(message.contains("can't be used together with AllowedCPUs"), "{message}");
+}
+
+#[test]
 fn scheduling_is_as_the_configuration_says() {
     let Some(mut bundle) = Bundle::new() else { return };
     // The policy, the real-time priority and the niceness.
