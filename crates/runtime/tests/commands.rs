@@ -386,7 +386,7 @@ fn a_log_says_what_its_level_wants() {
     bundle.args(&["/bin/true"]).write();
     let output = bundle.call(&["--debug", "run", &bundle.id]);
     assert!(text(&output.stderr).contains("level=debug"), "{output:?}");
-    let output = bundle.call(&["--log", "log", "--debug", "run", &bundle.id]);
+    let output = bundle.call(&["--log", "file:log", "--debug", "run", &bundle.id]);
     assert_eq!(text(&output.stderr), "");
     assert!(fs::read_to_string(bundle.path().join("log")).unwrap().contains("ended with 0"));
     // Without a file the log is standard error.
@@ -394,6 +394,26 @@ fn a_log_says_what_its_level_wants() {
     let line: Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!(line["level"], json!("error"));
     bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_log_goes_to_the_journal_and_to_syslog() {
+    let Some(bundle) = Bundle::new() else { return };
+    let socket = UnixDatagram::bind(bundle.path().join("socket")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    // What is mounted stays in a mount namespace of its own.
+    let script = "mount -t tmpfs none /run; mount -t tmpfs none /dev; \
+                  mkdir -p /run/systemd/journal; : >/run/systemd/journal/socket; : >/dev/log; \
+                  mount --bind socket /run/systemd/journal/socket; mount --bind socket /dev/log; \
+                  berth --log journald:me state nosuch || berth --log syslog:you state nosuch";
+    let Some(output) = bundle.shell(&["--mount"], script) else { return };
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let mut buffer = [0; 4096];
+    for expected in ["SYSLOG_IDENTIFIER=me\n", "<11>you: "] {
+        let length = socket.recv(&mut buffer).unwrap();
+        let message = String::from_utf8_lossy(&buffer[..length]);
+        assert!(message.contains(expected) && message.contains("does not exist"), "{message}");
+    }
 }
 
 #[test]

@@ -195,7 +195,8 @@ const TOPICS: &[Topic] = &[
 const GLOBAL: &str =
     "   --root DIR               where states are kept (default: /run/berth-runtime, or
                             $XDG_RUNTIME_DIR/berth-runtime without privileges)
-   --log FILE               write errors and warnings to FILE, too
+   --log FILE               write errors and warnings to FILE, too; or to syslog:NAME, or to
+                            journald:NAME
    --log-format text|json   its format (default: text)
    --log-level LEVEL        error, warning (the default) or debug
    --debug                  the same as --log-level debug

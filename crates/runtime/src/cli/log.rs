@@ -1,7 +1,6 @@
 //! What is told: errors and warnings to standard error and the log file, results to standard output.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -13,6 +12,7 @@ use berth_runtime::{
 };
 
 use super::arguments::{Globals, LogFormat};
+use super::destination::Destination;
 
 /// What a log has in it: this, and what is more important.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,7 +116,7 @@ faults!(
 /// Where errors and warnings go.
 #[derive(Debug)]
 pub(crate) struct Log {
-    file: Option<File>,
+    file: Option<Destination>,
     format: LogFormat,
     level: Level,
 }
@@ -129,16 +129,8 @@ impl Log {
 
     /// What the command line says.
     pub(crate) fn open(globals: &Globals) -> Result<Self, Fault> {
-        let file = match &globals.log {
-            None => None,
-            Some(path) => Some(
-                OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .open(path)
-                    .map_err(|e| Fault::io(format!("open the log {}", path.display()), &e))?,
-            ),
-        };
+        let file =
+            globals.log.as_ref().map(|path| Destination::open(path.as_os_str())).transpose()?;
         Ok(Self { file, format: globals.log_format, level: globals.log_level })
     }
 
@@ -172,8 +164,8 @@ impl Log {
         } else {
             String::new()
         };
-        if let Some(mut file) = self.file.as_ref() {
-            let _ = file.write_all(line.as_bytes());
+        if let Some(file) = &self.file {
+            file.write(level, message, &line);
             if level == Level::Debug {
                 return;
             }

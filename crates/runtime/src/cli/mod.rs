@@ -4,6 +4,7 @@ mod activation;
 mod arguments;
 mod checkpoint;
 mod default_spec;
+mod destination;
 mod events;
 mod exec;
 mod foreground;
