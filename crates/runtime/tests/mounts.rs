@@ -124,7 +124,10 @@ fn procfs_goes_on_an_ordinary_directory_only() {
     fs::create_dir(bundle.rootfs().join("elsewhere")).unwrap();
     symlink("elsewhere", bundle.rootfs().join("proc")).unwrap();
     let message = bundle.refusal();
-    assert!(message.contains("not an ordinary directory: /proc"), "{message}");
+    assert!(
+        message.contains("must be mounted on ordinary directory, not on a link: /proc"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -143,7 +143,7 @@ const ALL: &[(Step, &str)] = &[
     (Step::OpenRoot, "open the root file system"),
     (Step::AttachRoot, "attach the root file system over"),
     (Step::MountPoint, "make the mount point"),
-    (Step::NotOrdinary, "mount on what is not an ordinary directory:"),
+    (Step::NotOrdinary, "mount what must be mounted on ordinary directory, not on a link:"),
     (Step::BindSource, "open the bind mount's source"),
     (Step::MountOption, "take a mount option for"),
     (Step::Mount, "mount"),
