@@ -400,7 +400,7 @@ fn a_log_says_what_its_level_wants() {
 fn a_log_goes_to_the_journal_and_to_syslog() {
     let Some(bundle) = Bundle::new() else { return };
     let socket = UnixDatagram::bind(bundle.path().join("socket")).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     // What is mounted stays in a mount namespace of its own.
     let script = "mount -t tmpfs none /run; mount -t tmpfs none /dev; \
                   mkdir -p /run/systemd/journal; : >/run/systemd/journal/socket; : >/dev/log; \
