@@ -1,7 +1,5 @@
 //! Options that engines and people give, each told by what it changes.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
-
 mod common;
 
 use std::fs;
