@@ -224,7 +224,9 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<Invocation, Fault> {
     while let Some(argument) = parser.next()? {
         let command = match argument {
             Short('v' | 'V') | Long("version") => Command::Version,
-            Short('h') | Long("help") => Command::Help(help::text(None).unwrap_or_default()),
+            Short('h' | '?') | Long("help" | "usage") => {
+                Command::Help(help::text(None).unwrap_or_default())
+            }
             Value(word) => command(&word, &mut parser)?,
             Long(name) => {
                 let name = name.to_owned();
@@ -321,7 +323,7 @@ pub(crate) fn flag(parser: &mut Parser) -> Result<bool, Fault> {
 /// An option that a command does not have, which may be a call for help.
 pub(crate) fn unexpected(argument: Arg<'_>) -> Fault {
     match argument {
-        Short('h') | Long("help") => Fault::help(),
+        Short('h' | '?') | Long("help" | "usage") => Fault::help(),
         other => other.unexpected().into(),
     }
 }
@@ -406,7 +408,7 @@ fn understand(name: &str, parser: &mut Parser) -> Result<Command, Fault> {
             checkpoint::parse_restore(parser).map(|found| Command::Restore(Box::new(found)))
         }
         _ => Err(match parser.next() {
-            Ok(Some(Short('h') | Long("help"))) => Fault::help(),
+            Ok(Some(Short('h' | '?') | Long("help" | "usage"))) => Fault::help(),
             _ => Fault::usage(format!("{name} is not a command")),
         }),
     }
@@ -730,6 +732,14 @@ mod tests {
             "state --all a",
         ] {
             assert!(parsed(words).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn help_has_runcs_words_and_cruns() {
+        for words in ["-h", "--help", "-?", "--usage", "run -h", "kill -?", "exec --usage", "help"]
+        {
+            assert!(matches!(parsed(words), Ok(Command::Help(_))), "{words}");
         }
     }
 

@@ -130,6 +130,7 @@ const TOPICS: &[Topic] = &[
    --cpuset-mems LIST       memory nodes
    --pids-limit N           processes and threads
    --blkio-weight N         relative weight of block I/O, 10 to 1000
+   --kernel-memory BYTES    obsolete, like --kernel-memory-tcp: changes nothing
    --l3-cache-schema TEXT   Intel RDT: L3 cache
    --mem-bw-schema TEXT     Intel RDT: memory bandwidth
 ",
