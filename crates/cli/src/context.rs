@@ -69,7 +69,7 @@ impl Context {
             .enable_io()
             .enable_time()
             .build()
-            .map_err(|error| Failure::while_doing("starting the event loop", &error))?;
+            .map_err(|error| Failure::cannot("start the event loop", &error))?;
         self.event_loop.get_or_init(|| event_loop).block_on(future)
     }
 }

@@ -32,15 +32,15 @@ impl Failure {
         Self::new(ErrorKind::Invalid, message)
     }
 
-    /// An error of a crate that has no kind, with what was being done.
-    pub fn while_doing(doing: impl std::fmt::Display, error: &(dyn Error + 'static)) -> Self {
+    /// An error of a crate that has no kind, with what could not be done.
+    pub fn cannot(act: impl std::fmt::Display, error: &(dyn Error + 'static)) -> Self {
         let kind = match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
             Some(std::io::ErrorKind::NotFound) => ErrorKind::NotFound,
             Some(std::io::ErrorKind::PermissionDenied) => ErrorKind::Denied,
             Some(std::io::ErrorKind::AlreadyExists) => ErrorKind::Conflict,
             _ => ErrorKind::Internal,
         };
-        Self::new(kind, format!("{doing}: {}", chain(error)))
+        Self::new(kind, format!("cannot {act}: {}", chain(error)))
     }
 
     /// An error of the image store.
@@ -171,7 +171,7 @@ mod tests {
         );
         assert_eq!(without_numbers("a (os error 2): b (os error 13)"), "a: b");
         assert_eq!(without_numbers("a (os error x) b"), "a (os error x) b");
-        let failure = Failure::while_doing("opening x", &std::io::Error::from_raw_os_error(2));
+        let failure = Failure::cannot("open x", &std::io::Error::from_raw_os_error(2));
         assert_eq!(failure.kind(), ErrorKind::NotFound);
         assert_eq!(failure.exit_code(), 125);
     }

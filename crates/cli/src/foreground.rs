@@ -80,7 +80,7 @@ pub struct Signals {
 impl Signals {
     /// Catches what `session` needs.
     pub fn catch(session: &Session) -> Result<Self, Failure> {
-        let failed = |error: io::Error| Failure::while_doing("catching signals", &error);
+        let failed = |error: io::Error| Failure::cannot("catch signals", &error);
         let caught: &[i32] = match session {
             Session { tty: true, .. } => &ENDING,
             Session { sig_proxy: true, .. } => &PROXIED,
@@ -143,7 +143,7 @@ fn enter_raw_mode(session: &Session) -> Result<Option<RawMode>, Failure> {
     }
     RawMode::enter(stdin.as_fd())
         .map(Some)
-        .map_err(|error| Failure::while_doing("putting the terminal into raw mode", &error))
+        .map_err(|error| Failure::cannot("put the terminal into raw mode", &error))
 }
 
 /// Ends only by the detach keys or an error; at the end of the input it waits for ever.
@@ -151,7 +151,7 @@ async fn forward_input(attachment: &Attachment, session: &Session) -> Result<End
     if !session.stdin {
         return std::future::pending().await;
     }
-    let failed = |error: io::Error| Failure::while_doing("reading standard input", &error);
+    let failed = |error: io::Error| Failure::cannot("read standard input", &error);
     let stream = Stream::reader(io::stdin()).map_err(failed)?;
     let mut scanner = session.tty.then(|| DetachScanner::new(session.detach_keys.clone()));
     let mut buffer = vec![0; CHUNK];
@@ -195,7 +195,7 @@ fn ignore_if_gone(result: Result<(), berth_engine::error::AttachError>) -> Resul
 }
 
 async fn copy_output(attachment: &Attachment, session: &Session) -> Result<Ended, Failure> {
-    let failed = |error: io::Error| Failure::while_doing("writing the container's output", &error);
+    let failed = |error: io::Error| Failure::cannot("write the container's output", &error);
     let stdout = Stream::writer(io::stdout()).map_err(failed)?;
     let stderr = Stream::writer(io::stderr()).map_err(failed)?;
     loop {

@@ -32,7 +32,7 @@ pub fn list(arguments: &args::List, context: &Context) -> Result<u8, Failure> {
     }
     if let Some(name) = &arguments.name {
         let wanted = Reference::candidates(name)
-            .map_err(|error| Failure::while_doing("reading the image's name", &error))?;
+            .map_err(|error| Failure::cannot("read the image's name", &error))?;
         let tagged = Reference::parse(name).is_ok() && names_tag(name);
         for image in &mut images {
             image.names.retain(|it| {
@@ -268,7 +268,7 @@ pub fn import(arguments: args::Import, context: &Context) -> Result<u8, Failure>
         .as_deref()
         .map(Reference::parse)
         .transpose()
-        .map_err(|error| Failure::while_doing("reading the image's name", &error))?;
+        .map_err(|error| Failure::cannot("read the image's name", &error))?;
     let options = ImportOptions {
         reference,
         changes: arguments.change,

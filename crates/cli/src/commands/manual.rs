@@ -25,7 +25,7 @@ pub fn completion(arguments: &Completion) -> Result<u8, Failure> {
     let mut script = Vec::new();
     completer
         .write_registration(COMPLETE, "berth", "berth", "berth", &mut script)
-        .map_err(|error| Failure::while_doing("writing the completion script", &error))?;
+        .map_err(|error| Failure::cannot("write the completion script", &error))?;
     output::write(&script)?;
     Ok(0)
 }
@@ -60,10 +60,10 @@ fn page(command: &clap::Command) -> Result<Vec<u8>, Failure> {
     clap_mangen::Man::new(command.clone())
         .manual("berth manual")
         .render(&mut text)
-        .map_err(|error| Failure::while_doing("writing a manual page", &error))?;
+        .map_err(|error| Failure::cannot("write a manual page", &error))?;
     Ok(text)
 }
 
 fn failure(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::while_doing(format!("writing {}", path.display()), error)
+    Failure::cannot(format!("write {}", path.display()), error)
 }

@@ -146,7 +146,7 @@ fn host_environment() -> Vec<(String, String)> {
 
 fn read(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file)
-        .map_err(|error| Failure::while_doing(format!("reading {}", file.display()), &error))
+        .map_err(|error| Failure::cannot(format!("read {}", file.display()), &error))
 }
 
 /// Lines that are neither empty nor comments.
@@ -155,11 +155,10 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn current_directory() -> Result<PathBuf, Failure> {
-    std::env::current_dir()
-        .map_err(|error| Failure::while_doing("finding the current directory", &error))
+    std::env::current_dir().map_err(|error| Failure::cannot("find the current directory", &error))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path)
-        .map_err(|error| Failure::while_doing(format!("finding {}", path.display()), &error))
+        .map_err(|error| Failure::cannot(format!("find {}", path.display()), &error))
 }

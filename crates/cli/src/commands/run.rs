@@ -108,7 +108,7 @@ struct IdFile<'a> {
 impl<'a> IdFile<'a> {
     fn reserve(path: &'a Path) -> Result<Self, Failure> {
         let file = File::options().write(true).create_new(true).open(path).map_err(|error| {
-            let failure = Failure::while_doing(format!("--cidfile {}", path.display()), &error);
+            let failure = Failure::cannot(format!("make --cidfile {}", path.display()), &error);
             match error.kind() {
                 std::io::ErrorKind::AlreadyExists => failure
                     .with_hint("remove the file, or use another name, if its container is gone"),
@@ -121,9 +121,9 @@ impl<'a> IdFile<'a> {
     fn write(mut self, id: &str) -> Result<(), Failure> {
         match self.file.take() {
             None => Ok(()),
-            Some(mut file) => file.write_all(id.as_bytes()).map_err(|error| {
-                Failure::while_doing(format!("writing {}", self.path.display()), &error)
-            }),
+            Some(mut file) => file
+                .write_all(id.as_bytes())
+                .map_err(|error| Failure::cannot(format!("write {}", self.path.display()), &error)),
         }
     }
 }
@@ -139,5 +139,5 @@ impl Drop for IdFile<'_> {
 
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text)
-        .map_err(|error| Failure::while_doing(format!("writing {}", path.display()), &error))
+        .map_err(|error| Failure::cannot(format!("write {}", path.display()), &error))
 }

@@ -21,7 +21,7 @@ pub async fn containers(
     let mut names = selection.containers.clone();
     for file in files.map(|files| files.files.as_slice()).unwrap_or_default() {
         let id = std::fs::read_to_string(file)
-            .map_err(|error| Failure::while_doing(format!("reading {}", file.display()), &error))?;
+            .map_err(|error| Failure::cannot(format!("read {}", file.display()), &error))?;
         names.push(id.trim().to_owned());
     }
     if selection.all {

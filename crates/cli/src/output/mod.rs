@@ -100,7 +100,7 @@ pub fn confirm(question: &str) -> Result<bool, Failure> {
     let mut answer = String::new();
     io::stdin()
         .read_line(&mut answer)
-        .map_err(|error| Failure::while_doing("reading the answer", &error))?;
+        .map_err(|error| Failure::cannot("read the answer", &error))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

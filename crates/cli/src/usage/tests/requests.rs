@@ -114,7 +114,7 @@ fn files_with_variables_and_labels_are_read() {
         it.labels = [("A".into(), "x".into()), ("C".into(), "d".into())].into();
     });
     let message = refused(&["--env-file", "/no/such/file"]);
-    assert!(message.starts_with("reading /no/such/file: No such file"), "{message}");
+    assert!(message.starts_with("cannot read /no/such/file: No such file"), "{message}");
 }
 
 #[test]
