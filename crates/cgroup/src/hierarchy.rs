@@ -77,7 +77,7 @@ impl Hierarchies {
         Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
     }
 
-    fn parse(mountinfo: &str, own: &str) -> Result<Self, DetectError> {
+    pub(crate) fn parse(mountinfo: &str, own: &str) -> Result<Self, DetectError> {
         let mut mounts: Vec<HierarchyMount> = Vec::new();
         for line in mountinfo.lines() {
             let Some(mut mount) = parse_mount(line) else { continue };

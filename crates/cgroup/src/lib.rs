@@ -27,6 +27,8 @@ mod create;
 mod directory;
 mod error;
 mod freezer;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hierarchy;
 mod kill;
 pub mod mount_table;

@@ -8,6 +8,8 @@
 
 pub mod client;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod protocol;
 #[doc(hidden)]
 pub mod server;

@@ -186,7 +186,10 @@ fn read(path: &Path, file: File) -> Result<Vec<u8>, ConfigError> {
 }
 
 /// Parses JSON; the error names the property.
-fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, ConfigError> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    text: &[u8],
+) -> Result<T, ConfigError> {
     serde_json::from_slice(text).map_err(|source| {
         let field = match json_path::at(text, source.line(), source.column()) {
             document if document.is_empty() => "the document".to_owned(),

@@ -174,9 +174,9 @@ impl std::str::FromStr for Signal {
         }
         let offset = |rest: &str| if rest.is_empty() { Some(0) } else { rest.parse::<i32>().ok() };
         let number = if let Some(rest) = name.strip_prefix("RTMIN") {
-            offset(rest).map(|offset| RTMIN + offset)
+            offset(rest).and_then(|offset| RTMIN.checked_add(offset))
         } else if let Some(rest) = name.strip_prefix("RTMAX") {
-            offset(rest).map(|offset| RTMAX + offset)
+            offset(rest).and_then(|offset| RTMAX.checked_add(offset))
         } else {
             None
         };
@@ -214,7 +214,7 @@ mod tests {
         {
             assert_eq!(text.parse::<Signal>().unwrap().number(), number, "{text}");
         }
-        for bad in ["", "0", "65", "SIG", "FOO", "RTMIN-1", "RTMAX+1", "-9"] {
+        for bad in ["", "0", "65", "SIG", "FOO", "RTMIN-1", "RTMAX+1", "RTMIN+2147483647", "-9"] {
             assert!(bad.parse::<Signal>().is_err(), "{bad}");
         }
     }

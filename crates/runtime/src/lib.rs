@@ -15,6 +15,8 @@ mod child;
 pub mod config;
 pub mod error;
 mod features;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hooks;
 pub mod id;
 pub mod idmap;

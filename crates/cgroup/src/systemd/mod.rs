@@ -8,7 +8,7 @@ mod bus;
 pub(crate) mod manager;
 pub(crate) mod properties;
 pub(crate) mod unit;
-mod wire;
+pub(crate) mod wire;
 
 use std::io;
 use std::path::PathBuf;
