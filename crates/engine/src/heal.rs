@@ -344,8 +344,9 @@ impl Core {
         use berth_monitor::protocol::{SlowClient, Streams};
         let id = record.id.as_str();
         let options = self.launch_options(id)?;
-        let mut connection = client::adopt(&options)
+        let adopted = client::adopt(&options)
             .map_err(|source| crate::error::MonitorError::Launch { id: id.to_owned(), source })?;
+        let Some(mut connection) = adopted else { return Ok(()) };
         // Its answer says that it has taken the container up, or that there is nothing left of it.
         match connection.attach(id, Streams::NONE, SlowClient::Wait) {
             Ok(()) | Err(client::RequestError::Refused { .. } | client::RequestError::Gone) => {

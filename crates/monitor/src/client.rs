@@ -186,6 +186,14 @@ pub enum ConnectionError {
     },
 }
 
+impl ConnectionError {
+    /// Whether it says no more than that the monitor has ended.
+    fn is_end(&self) -> bool {
+        let kinds = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+        matches!(self, Self::Send(source) if kinds.contains(&source.kind()))
+    }
+}
+
 /// Why a blocking request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
@@ -374,10 +382,11 @@ impl Connection {
         let wanted = match self.send(request) {
             Ok(wanted) => wanted,
             Err(error) => {
-                let Some(Words { kind, text, hint }) = self.last_words() else {
-                    return Err(error.into());
-                };
-                return Err(RequestError::Refused { kind, text, hint });
+                return Err(match self.last_words() {
+                    Some(Words { kind, text, hint }) => RequestError::Refused { kind, text, hint },
+                    None if error.is_end() => RequestError::Gone,
+                    None => error.into(),
+                });
             }
         };
         let starts = matches!(request, Request::Create(create) if create.start);
@@ -468,9 +477,14 @@ pub fn launch(options: &LaunchOptions) -> Result<Connection, LaunchError> {
 
 /// Starts a monitor for a directory whose monitor was killed. It takes up the containers that the
 /// old one had: the living are supervised again, the dead are reported with an unknown exit code
-/// and cleaned up. `Attach` with [`Streams::NONE`] to learn of their exits.
-pub fn adopt(options: &LaunchOptions) -> Result<Connection, LaunchError> {
-    launch_with(options, &["--adopt"])
+/// and cleaned up. `Attach` with [`Streams::NONE`] to learn of their exits. `None` when nothing is
+/// left to supervise: the new monitor has seen to everything and ended before it was greeted.
+pub fn adopt(options: &LaunchOptions) -> Result<Option<Connection>, LaunchError> {
+    match launch_with(options, &["--adopt"]) {
+        Ok(connection) => Ok(Some(connection)),
+        Err(LaunchError::Greeting { source, .. }) if source.is_end() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn launch_with(options: &LaunchOptions, more: &[&str]) -> Result<Connection, LaunchError> {
@@ -606,4 +620,50 @@ pub fn wait_until_gone(directory: &Path, limit: Duration) -> bool {
         pause = (pause * 2).min(Duration::from_millis(20));
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        let flags = SocketFlags::CLOEXEC;
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
+    }
+
+    #[test]
+    fn a_monitor_that_ended_before_it_was_greeted_has_ended_and_nothing_else() {
+        let (ours, theirs) = pair();
+        drop(theirs);
+        let (error, words) = Connection::greet(ours).unwrap_err();
+        assert!(error.is_end() && words.is_none(), "{error:?}, {words:?}");
+    }
+
+    #[test]
+    fn a_monitor_that_ended_before_it_was_asked_is_gone() {
+        let (ours, theirs) = pair();
+        let mut connection = Connection::greet(ours).unwrap();
+        // With and without a frame that it has not read.
+        drop(theirs);
+        for _ in 0..2 {
+            let error = connection.request(&Request::Status).unwrap_err();
+            assert!(matches!(error, RequestError::Gone), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_monitor_that_ended_are_heard() {
+        let (ours, theirs) = pair();
+        let mut connection = Connection::greet(ours).unwrap();
+        let refusal = Reply::Error {
+            request: 0,
+            kind: ErrorKind::Invalid,
+            text: "no".to_owned(),
+            hint: None,
+        };
+        rustix::net::send(&theirs, &refusal.encode(), SendFlags::NOSIGNAL).unwrap();
+        drop(theirs);
+        let error = connection.request(&Request::Status).unwrap_err();
+        assert!(matches!(&error, RequestError::Refused { text, .. } if text == "no"), "{error:?}");
+    }
 }

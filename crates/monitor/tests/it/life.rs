@@ -293,7 +293,8 @@ fn a_slow_hook_stalls_nobody_and_can_be_given_up(sandbox: &Sandbox) {
     let monitor = rustix::process::Pid::from_raw(connection.monitor_pid().unwrap()).unwrap();
     rustix::process::kill_process(monitor, rustix::process::Signal::KILL).unwrap();
     until_gone(&pod);
-    let mut connection = client::adopt(&sandbox.options(&pod)).unwrap();
+    let mut connection =
+        client::adopt(&sandbox.options(&pod)).unwrap().expect("it is left to supervise");
     let status = until_state(&slow.directory, State::Stopped);
     assert_eq!(status.exit_code, None);
     eventually("it is cleaned up", || sandbox.cleaned() == format!("{}\n", slow.id));
