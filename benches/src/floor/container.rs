@@ -79,6 +79,8 @@ fn become_container(
     command: &[OsString],
 ) -> anyhow::Error {
     let mut prepare = || -> anyhow::Result<()> {
+        sys::loopback_up().context("set up the loopback device")?;
+        marks.mark("child: loopback device");
         mounts::set_up(root, cgroups, &mut marks)?;
         rustix::process::setsid().context("make a session")?;
         rustix::system::sethostname(b"floor").context("set the hostname")?;

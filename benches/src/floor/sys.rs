@@ -122,6 +122,23 @@ fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Sets up the loopback device of the new network namespace.
+pub fn loopback_up() -> io::Result<()> {
+    // SAFETY: takes numbers.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    check(socket)?;
+    // SAFETY: all zeros are a value of the structure.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the structure is read only, and of this request's type.
+    let result = check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request) });
+    // SAFETY: a descriptor of ours that nobody else has.
+    unsafe { libc::close(socket) };
+    result
+}
+
 /// Becomes the command. Returns only an error.
 pub fn execute(command: &[OsString]) -> anyhow::Error {
     let strings: Vec<CString> =

@@ -44,7 +44,10 @@ fn run(stage: &'static str, number: usize, hook: &Hook, state: &State) -> Result
     if let Some((first, rest)) = hook.args.split_first() {
         command.arg0(first).args(rest);
     }
-    command.env_clear().envs(hook.env.iter().filter_map(|variable| variable.split_once('=')));
+    if !hook.env.is_empty() {
+        // One that is given none has the runtime's, as callers of runc and crun expect.
+        command.env_clear().envs(hook.env.iter().filter_map(|variable| variable.split_once('=')));
+    }
     command
         .current_dir(&state.bundle)
         .stdin(input)

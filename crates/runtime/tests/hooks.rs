@@ -234,3 +234,28 @@ fn a_hook_in_the_programs_place_is_under_its_filter() {
         assert!(message.contains("bad system call"), "{message}");
     }
 }
+
+#[test]
+fn a_hook_that_is_given_no_environment_has_the_callers() {
+    let Some(mut bundle) = Bundle::new() else { return };
+    let report = bundle.path().join("report");
+    bundle.set("/hooks", json!({})).script("exit 0");
+    let stages = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
+    for stage in stages {
+        let script = format!("echo {stage} $CALLERS >>{}", report.display());
+        let hook = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+        bundle.set(&format!("/hooks/{stage}"), hook);
+    }
+    bundle.write();
+    let output = std::process::Command::new(common::RUNTIME)
+        .arg("--root")
+        .arg(bundle.state_root())
+        .args(["run", &bundle.id])
+        .current_dir(bundle.path())
+        .env("CALLERS", "variable")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let wanted: String = stages.map(|stage| format!("{stage} variable\n")).concat();
+    assert_eq!(fs::read_to_string(&report).unwrap(), wanted);
+}

@@ -181,7 +181,7 @@ fn only_the_callers_descriptors_are_preserved() {
 #[test]
 fn hooks_inherit_neither_descriptors_nor_environment() {
     let Some(mut bundle) = Bundle::new() else { return };
-    // The runtime's own environment would have a hook load and execute what its caller chose.
+    // What a hook is given takes the place of the runtime's own environment, all of it.
     let report = bundle.path().join("report");
     let script = format!("(env; ls -l /proc/self/fd) >>{}; exit 0", report.display());
     let hook = json!([{

@@ -1,6 +1,7 @@
 //! Hooks that the new process runs by itself, in the container's namespaces (config.md, "Hooks").
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 
 use berth_spec::runtime::Hook;
 use berth_spec::state::State;
@@ -18,10 +19,10 @@ pub(crate) struct HookPlan {
     pub label: String,
     /// Its arguments.
     pub arguments: Pointers,
-    /// Its environment.
+    /// Its environment; the runtime's where it is given none, as callers of runc and crun expect.
     pub environment: Pointers,
-    /// Whether it has none of its own. A startContainer hook then has the process', as it has
-    /// always been with runc.
+    /// Whether it is given none. A startContainer hook then has the process', as it has always been
+    /// with runc.
     pub inherits: bool,
     /// Seconds until it is killed.
     pub timeout: Option<i64>,
@@ -42,18 +43,28 @@ impl HookPlan {
         let arguments = strings(&hook.args, "hooks.args")?;
         let arguments =
             if arguments.is_empty() { vec![c_path(&hook.path, "hooks.path")?] } else { arguments };
-        let environment = strings(&hook.env, "hooks.env")?;
+        let given = strings(&hook.env, "hooks.env")?;
+        let inherits = given.is_empty();
+        let environment = if inherits { own_environment() } else { given };
         Ok(Self {
             path: c_path(&hook.path, "hooks.path")?,
             label: crate::hooks::label(number, hook),
             arguments: Pointers::new(&arguments, 0),
             environment: Pointers::new(&environment, 0),
-            inherits: environment.is_empty(),
+            inherits,
             timeout: hook.timeout,
             state: split_state(state),
             _strings: (arguments, environment),
         })
     }
+}
+
+/// The runtime's own environment.
+fn own_environment() -> Vec<CString> {
+    let variable = |(name, value): (OsString, OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    };
+    std::env::vars_os().filter_map(variable).collect()
 }
 
 fn strings(texts: &[String], field: &str) -> Result<Vec<CString>, ConfigError> {
