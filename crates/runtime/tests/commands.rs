@@ -260,13 +260,23 @@ fn sockets_to_listen_at_are_passed_on() {
     assert_eq!((lines.len(), lines[0], lines[2]), (3, lines[1], "passed"), "{seen}");
 }
 
+/// Receives one message. A socket with a time-out is interrupted by signals that nobody handles.
+fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> usize {
+    loop {
+        match socket.recv(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            received => return received.unwrap(),
+        }
+    }
+}
+
 /// What a manager is told, up to and with the main process.
 fn told(socket: &UnixDatagram) -> Vec<String> {
     let mut messages = Vec::new();
     let mut buffer = [0u8; 512];
     socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     while messages.last().is_none_or(|last: &String| !last.starts_with("MAINPID=")) {
-        let length = socket.recv(&mut buffer).unwrap();
+        let length = receive(socket, &mut buffer);
         messages.push(text(&buffer[..length]));
     }
     messages
@@ -312,7 +322,7 @@ fn readiness_is_passed_on_with_the_process_to_watch() {
     assert_eq!(told(&socket), ["READY=1\n".to_owned(), format!("MAINPID={pid}\n")]);
     // The barrier's descriptor is closed as soon as the message is read here, or never was.
     let mut buffer = [0u8; 64];
-    let length = socket.recv(&mut buffer).unwrap();
+    let length = receive(&socket, &mut buffer);
     assert_eq!(&buffer[..length], b"BARRIER=1");
     assert!(child.wait().unwrap().success());
     bundle.must(&["delete", "--force", &bundle.id]);
@@ -410,7 +420,7 @@ fn a_log_goes_to_the_journal_and_to_syslog() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let mut buffer = [0; 4096];
     for expected in ["SYSLOG_IDENTIFIER=me\n", "<11>you: "] {
-        let length = socket.recv(&mut buffer).unwrap();
+        let length = receive(&socket, &mut buffer);
         let message = String::from_utf8_lossy(&buffer[..length]);
         assert!(message.contains(expected) && message.contains("does not exist"), "{message}");
     }
