@@ -54,7 +54,7 @@ pub(crate) fn below_unit(
     let mut made = Made::default();
     let mut directories = Vec::with_capacity(hierarchies.mounts().len());
     for mount in hierarchies.mounts() {
-        let below = group.strip_prefix(&mount.root).or(group.strip_prefix("/")).unwrap_or(group);
+        let below = below_root(mount, group);
         match one_below_unit(mount, below, pid, owner, &mut made) {
             Ok(directory) => directories.push(directory),
             Err(error) => {
@@ -64,6 +64,11 @@ pub(crate) fn below_unit(
         }
     }
     Ok(directories)
+}
+
+/// A control group as systemd names it, below a mount point.
+pub(crate) fn below_root<'g>(mount: &HierarchyMount, group: &'g Path) -> &'g Path {
+    group.strip_prefix(&mount.root).or(group.strip_prefix("/")).unwrap_or(group)
 }
 
 fn one_below_unit(

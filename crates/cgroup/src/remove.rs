@@ -40,9 +40,20 @@ impl Cgroup {
 
     /// Removes the group's directories as far as nobody uses them: neither a process nor a group
     /// below. For a group that was planned and perhaps made, perhaps not, so that what is there may
-    /// as well be somebody else's. A systemd scope goes with its last process.
+    /// as well be somebody else's. A systemd scope is stopped if it has no processes.
     pub fn remove_unused(&self) -> Result<(), RemoveError> {
-        summary(remove_all(self.directories(), remove_directory))
+        let mut errors = Vec::new();
+        if let Some(unit) = &self.unit {
+            match unit.stop_unused() {
+                // Without systemd there is no unit.
+                Ok(()) | Err(SystemdError::Connect { .. }) => {}
+                Err(source) => {
+                    errors.push(RemoveError::Systemd { unit: unit.name.clone(), source });
+                }
+            }
+        }
+        errors.extend(remove_all(self.directories(), remove_directory));
+        summary(errors)
     }
 
     /// systemd removes the group of a scope without processes. It would take a scope whose group

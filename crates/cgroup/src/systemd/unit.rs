@@ -134,10 +134,36 @@ impl Unit {
             .map_err(|source| ApplyError::Systemd { unit: self.name.clone(), source })
     }
 
+    /// Stops the scope unless there is a process in it, which may be somebody else's. Ours go with
+    /// their last process, but for one whose first process ended before systemd had put it there.
+    pub(crate) fn stop_unused(&self) -> Result<(), SystemdError> {
+        let mut manager = Manager::connect(&endpoints()?)?;
+        if manager.state(&self.name)?.is_none() {
+            return Ok(());
+        }
+        // None is named before the scope's job is run.
+        let group = manager.control_group(&self.name)?;
+        if !group.is_empty() && is_used(Path::new(&group)) {
+            return Ok(());
+        }
+        manager.stop(&self.name)
+    }
+
     /// Stops the scope, if it is still there.
     pub(crate) fn stop(&self) -> Result<(), SystemdError> {
         Manager::connect(&endpoints()?)?.stop(&self.name)
     }
+}
+
+/// Whether there are processes in a control group of systemd's, or below it. One that cannot be
+/// looked at is taken for used.
+fn is_used(group: &Path) -> bool {
+    let Ok(hierarchies) = Hierarchies::detect() else { return true };
+    hierarchies.mounts().iter().filter(|mount| is_systemds(&mount.kind)).any(|mount| {
+        let below = create::below_root(mount, group);
+        let directory = Directory::new(mount.kind.clone(), mount.mount_point.join(below));
+        directory.path.exists() && directory.processes().map_or(true, |found| !found.is_empty())
+    })
 }
 
 /// The properties that any scope of ours has.
