@@ -62,6 +62,24 @@ fn told(finished: Finished) {
     assert!(lines[1].starts_with("hint: the disk is full"), "{text}");
 }
 
+/// A run on too small a disk leaves nothing in these directories of it, and the next one, which has
+/// room, works.
+fn fails_cleanly_and_heals(
+    small: &Small,
+    size: u64,
+    directories: &[&str],
+    run: impl Fn(&[&str]) -> Finished,
+) {
+    told(run(&["run", "--rm", "demo", "true"]));
+    for directory in directories {
+        let left: Vec<_> = entries(&small.0.join(directory)).collect();
+        assert!(left.is_empty(), "at {size} KiB is left: {left:?}");
+    }
+    small.grow();
+    assert_eq!(run(&["run", "--rm", "demo", "echo", "healed"]).success(), "healed");
+    assert_eq!(run(&["ps", "-aq"]).success(), "");
+}
+
 #[test]
 fn a_store_that_fills_up_on_the_way_is_told_and_heals() {
     let scratch = require!(Scratch::new());
@@ -70,14 +88,7 @@ fn a_store_that_fills_up_on_the_way_is_told_and_heals() {
     for (number, size) in [8, 40, 100, 200, 500, 700, 1000, 1300].into_iter().enumerate() {
         let small = Small::new(scratch.files().join(format!("small-{number}")), size);
         let run = |arguments: &[&str]| berth(&scratch, &small.0, &runroot, arguments);
-        told(run(&["run", "--rm", "demo", "true"]));
-        for directory in ["containers", "tmp", "layers"] {
-            let left: Vec<_> = entries(&small.0.join(directory)).collect();
-            assert!(left.is_empty(), "at {size} KiB is left: {left:?}");
-        }
-        small.grow();
-        assert_eq!(run(&["run", "--rm", "demo", "echo", "healed"]).success(), "healed");
-        assert_eq!(run(&["ps", "-aq"]).success(), "");
+        fails_cleanly_and_heals(&small, size, &["containers", "tmp", "layers"], run);
     }
     scratch.assert_clean();
 }
@@ -89,14 +100,7 @@ fn a_run_root_that_fills_up_on_the_way_is_told_and_heals() {
     for (number, size) in [4, 12, 24, 40, 60].into_iter().enumerate() {
         let small = Small::new(scratch.files().join(format!("run-{number}")), size);
         let run = |arguments: &[&str]| berth(&scratch, &root, &small.0, arguments);
-        told(run(&["run", "--rm", "demo", "true"]));
-        for directory in ["containers", "runtime"] {
-            let left: Vec<_> = entries(&small.0.join(directory)).collect();
-            assert!(left.is_empty(), "at {size} KiB is left: {left:?}");
-        }
-        small.grow();
-        assert_eq!(run(&["run", "--rm", "demo", "echo", "healed"]).success(), "healed");
-        assert_eq!(run(&["ps", "-aq"]).success(), "");
+        fails_cleanly_and_heals(&small, size, &["containers", "runtime"], run);
     }
     scratch.assert_clean();
 }

@@ -93,19 +93,19 @@ impl EngineConfig {
                 .path
                 .as_ref()
                 .is_none_or(|path| path.is_absolute() || path.components().count() == 1);
-            let known = |word: &str| ConfigError::Runtime {
+            let wrong = |word: &str| ConfigError::Runtime {
                 path: path.to_owned(),
                 name: name.clone(),
                 problem: word.to_owned(),
             };
             if name == BUILTIN || name.is_empty() || name.contains('/') {
-                return Err(known("a name other than `builtin`, without slashes, was expected"));
+                return Err(wrong("a name other than `builtin`, without slashes, was expected"));
             }
             if !is_plain {
-                return Err(known("`path` must be absolute, or a program's name"));
+                return Err(wrong("`path` must be absolute, or a program's name"));
             }
             if handler.arguments.len() > MAX_ARGUMENTS {
-                return Err(known("more than 64 `arguments`"));
+                return Err(wrong("more than 64 `arguments`"));
             }
         }
         let unless_set = |name: &str| variable(name).is_none();

@@ -107,17 +107,22 @@ fn a_container_survives_its_monitor(sandbox: &Sandbox) {
     assert_eq!(sandbox.cleaned(), format!("{}\n", request.id));
 }
 
+/// Waits until a process is gone, or waits to be reaped.
+fn until_ended(pid: i32) {
+    let stat = format!("/proc/{pid}/stat");
+    eventually("it has ended", || {
+        std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "))
+    });
+}
+
 fn an_exit_without_a_monitor_is_found_later(sandbox: &Sandbox) {
     let request = sandbox.container("c", &["sleep", "100"]);
     let mut connection = sandbox.launch(&request);
     let pid = connection.create(request.clone()).unwrap();
     kill_monitor(&request);
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-    let stat = format!("/proc/{pid}/stat");
-    eventually("it has ended", || {
-        std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "))
-    });
-    let reaped = !std::path::Path::new(&stat).exists();
+    until_ended(pid);
+    let reaped = !std::path::Path::new(&format!("/proc/{pid}/stat")).exists();
     // It may have seen to everything, and ended, before it was greeted: that is no error.
     if let Some(mut connection) = client::adopt(&sandbox.options(&request.directory)).unwrap() {
         while connection.receive().unwrap().is_some() {}
@@ -203,10 +208,7 @@ fn an_end_without_a_monitor_is_followed_by_a_restart(sandbox: &Sandbox) {
     let pid = connection.create(request.clone()).unwrap();
     kill_monitor(&request);
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-    let stat = format!("/proc/{pid}/stat");
-    eventually("it has ended", || {
-        std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "))
-    });
+    until_ended(pid);
     drop(adopt(sandbox, &request));
     eventually("it runs again", || {
         let status = status::read(&request.directory).unwrap().unwrap();
